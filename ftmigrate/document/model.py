@@ -1,0 +1,159 @@
+"""The positioned tree that every parser produces and every reader consumes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple, TypeAlias
+
+Key: TypeAlias = str | int
+Path: TypeAlias = tuple[Key, ...]
+Scalar: TypeAlias = "str | int | float | bool | None | Unresolved"
+Value: TypeAlias = "Scalar | list[Value] | dict[str, Value]"
+
+
+class Position(NamedTuple):
+    """A place in the text; line and column count from 1, columns in characters."""
+
+    line: int
+    column: int
+
+
+class Span(NamedTuple):
+    """A half-open stretch of text: `end` is the position after the last character."""
+
+    start: Position
+    end: Position
+
+
+class Severity(StrEnum):
+    ERROR = "error"
+    WARNING = "warning"
+    INFO = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One finding about the text itself. `related` is the other place it is about, if any."""
+
+    code: str
+    message: str
+    position: Position
+    severity: Severity = Severity.ERROR
+    related: Position | None = None
+
+
+class DocumentError(Exception):
+    """The text cannot be read as the framework reads it; nothing may be made of it."""
+
+    def __init__(self, diagnostic: Diagnostic) -> None:
+        super().__init__(diagnostic.message)
+        self.diagnostic = diagnostic
+
+
+@dataclass(frozen=True, slots=True)
+class Unresolved:
+    """A value that only the run itself knows (an environment variable, a resolver, `???`): its expression's text."""
+
+    expression: str
+
+    def __str__(self) -> str:
+        return self.expression
+
+
+class Source(StrEnum):
+    FILE = "file"
+    OVERRIDE = "override"
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A scalar, a list of scalars, or an empty collection, with where it stands.
+
+    `value` is what the framework sees (interpolations and overrides applied); `raw` is what was written.
+    `via` names the leaves whose values flowed in by interpolation. `key` and `span` are None only for an override.
+    `comment` is the comment at the end of the value's own line, without the `#`.
+    """
+
+    path: Path
+    value: Value
+    raw: str
+    key: Span | None
+    span: Span | None
+    source: Source = Source.FILE
+    via: tuple[Path, ...] = ()
+    comment: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A parsed file: the tree as the framework sees it, and its leaves in the order of the text.
+
+    `header` holds the comment lines before the first key (without `#`); `warnings` are findings that do not
+    prevent reading (a duplicate key that the framework's loader lets win silently).
+    `sections` gives the span of the key of each mapping or list of mappings.
+    """
+
+    name: str
+    text: str
+    tree: dict[str, Value]
+    leaves: Mapping[Path, Leaf]
+    header: tuple[str, ...] = ()
+    warnings: tuple[Diagnostic, ...] = ()
+    sections: Mapping[Path, Span] = field(default_factory=dict)
+
+    def __contains__(self, path: Path) -> bool:
+        try:
+            self.at(path)
+        except KeyError:
+            return False
+        return True
+
+    def at(self, path: Path) -> Value:
+        """The subtree at `path`. Raises KeyError where there is none (a null value is there, and is None)."""
+        node: Value = self.tree
+        for key in path:
+            if isinstance(node, dict) and isinstance(key, str) and key in node:
+                node = node[key]
+            elif isinstance(node, list) and isinstance(key, int) and 0 <= key < len(node):
+                node = node[key]
+            else:
+                raise KeyError(format_path(path))
+        return node
+
+    def below(self, path: Path) -> Iterator[Leaf]:
+        """The leaves at or under `path`, in the order of the text."""
+        n = len(path)
+        return (leaf for leaf in self.leaves.values() if leaf.path[:n] == path)
+
+
+def format_path(path: Path) -> str:
+    """`("a", "b", 0, "c")` as `a.b[0].c`."""
+    out = ""
+    for key in path:
+        out += f"[{key}]" if isinstance(key, int) else f".{key}" if out else key
+    return out
+
+
+def is_leaf(value: Value) -> bool:
+    """Whether `value` is one leaf: a scalar, a list of scalars only, or an empty collection."""
+    if isinstance(value, dict):
+        return not value
+    if isinstance(value, list):
+        return all(not isinstance(item, dict | list) for item in value)
+    return True
+
+
+def walk(value: Value, path: Path = ()) -> Iterator[tuple[Path, Value]]:
+    """Every leaf of a plain tree, with its path."""
+    if is_leaf(value):
+        if path:
+            yield path, value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from walk(item, (*path, key))
+    else:
+        assert isinstance(value, list)
+        for index, item in enumerate(value):
+            yield from walk(item, (*path, index))
