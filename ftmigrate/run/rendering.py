@@ -1,0 +1,422 @@
+"""Rendering: how one row of a dataset becomes text, and which of that text is trained.
+
+A rendering is a tuple of segments. Special tokens are literal text here (`<|eot_id|>`); a tokenizer's own token whose
+text no file says is written `{bos}` or `{eos}`. Renderings of different frameworks are compared by what they give on
+sample rows (`compare`), never by how they are written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import NamedTuple, TypeAlias
+
+Row: TypeAlias = Mapping[str, object]
+
+
+class Piece(NamedTuple):
+    """A stretch of rendered text with one loss mask."""
+
+    text: str
+    trained: bool
+
+
+class Unrenderable(Exception):
+    """The framework itself would refuse or drop such a row (a role it does not know, a missing column)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    text: str
+    trained: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column's text. A missing column is an error unless `optional`, then it is empty."""
+
+    name: str
+    trained: bool = False
+    strip: bool = False
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class When:
+    """One of two alternatives: `then` where the column is there and not empty, else `otherwise`."""
+
+    column: str
+    then: tuple[Segment, ...]
+    otherwise: tuple[Segment, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Stripped:
+    """Segments whose joined text loses its outer white space (a framework that strips a message's whole content)."""
+
+    segments: tuple[Segment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TurnFormat:
+    """What stands around one message's content."""
+
+    header: str
+    footer: str
+    strip: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ChatFormat:
+    """A chat template's turn structure.
+
+    prefix, suffix: text once around the conversation (BOS, EOS). roles: the turn format per role; a role not named is
+    refused. default_system: a system turn's content that is added when the conversation has none.
+    first: turn formats that hold for the conversation's first turn of a role where they differ (`{role: format}`).
+    system_in_user: the system content stands inside the first user turn, between these two strings.
+    keep_prefix_per_exchange: prefix is repeated before each user turn but the first, and the suffix ends each
+    assistant turn (Llama 2 style).
+    """
+
+    roles: Mapping[str, TurnFormat]
+    prefix: str = ""
+    suffix: str = ""
+    default_system: str | None = None
+    first: Mapping[str, TurnFormat] = field(default_factory=dict)
+    system_in_user: tuple[str, str] | None = None
+    keep_prefix_per_exchange: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Which parts of a conversation are trained.
+
+    roles: those whose turns are trained. header, footer: whether the text around a trained turn's content is trained
+    too. last_only: only the last trained turn counts. prefix, suffix: whether BOS / EOS around all are trained.
+    """
+
+    roles: frozenset[str] = frozenset({"assistant"})
+    header: bool = True
+    footer: bool = True
+    last_only: bool = False
+    prefix: bool = False
+    suffix: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A message that a dataset builder makes from the row's columns."""
+
+    role: str
+    content: tuple[Segment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """Messages in a chat format.
+
+    Either `turns` (built from columns), or the messages stand in the row under `column` as a list of mappings with
+    `role_key` and `content_key`; `roles` maps the data's role names to system | user | assistant | tool (others are
+    refused). `system`: a system message put in front; `replace_system`: in place of one that the data has, whose
+    own are dropped. `skip_system`: system messages of the data are left out.
+    """
+
+    format: ChatFormat
+    loss: Loss
+    turns: tuple[Turn, ...] = ()
+    column: str = ""
+    role_key: str = "role"
+    content_key: str = "content"
+    roles: Mapping[str, str] = field(default_factory=lambda: {r: r for r in ("system", "user", "assistant", "tool")})
+    system: str | None = None
+    replace_system: bool = False
+    skip_system: bool = False
+
+
+Segment: TypeAlias = "Text | Column | When | Stripped | Conversation"
+
+
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    """segments in order; `note` names the construct in the user's words (`alpaca prompt in the llama3 chat format`)."""
+
+    segments: tuple[Segment, ...]
+    note: str = ""
+
+
+# --- evaluation -------------------------------------------------------------------------------------------------
+
+
+def evaluate(rendering: Rendering, row: Row) -> tuple[Piece, ...]:
+    """The row's text with its mask, adjacent pieces of one mask joined. Raises Unrenderable."""
+    return merge(_segments(rendering.segments, row))
+
+
+def merge(pieces: Iterable[Piece]) -> tuple[Piece, ...]:
+    out: list[Piece] = []
+    for piece in pieces:
+        if not piece.text:
+            continue
+        if out and out[-1].trained == piece.trained:
+            out[-1] = Piece(out[-1].text + piece.text, piece.trained)
+        else:
+            out.append(piece)
+    return tuple(out)
+
+
+def _segments(segments: Sequence[Segment], row: Row) -> Iterator[Piece]:
+    for segment in segments:
+        match segment:
+            case Text(text, trained):
+                yield Piece(text, trained)
+            case Column(name, trained, strip, optional):
+                if name not in row and not optional:
+                    raise Unrenderable(f"the row has no column {name}")
+                value = row.get(name)
+                text = "" if value is None else str(value)
+                yield Piece(text.strip() if strip else text, trained)
+            case When(column, then, otherwise):
+                yield from _segments(then if row.get(column) else otherwise, row)
+            case Stripped(inner):
+                yield from _strip(merge(_segments(inner, row)))
+            case Conversation():
+                yield from _conversation(segment, row)
+
+
+def _strip(pieces: Sequence[Piece]) -> Iterator[Piece]:
+    kept = list(pieces)
+    while kept and not kept[0].text.lstrip():
+        kept.pop(0)
+    while kept and not kept[-1].text.rstrip():
+        kept.pop()
+    if kept:
+        kept[0] = Piece(kept[0].text.lstrip(), kept[0].trained)
+        kept[-1] = Piece(kept[-1].text.rstrip(), kept[-1].trained)
+    yield from kept
+
+
+class _Message(NamedTuple):
+    role: str
+    content: tuple[Piece, ...]
+
+    @property
+    def text(self) -> str:
+        return "".join(piece.text for piece in self.content)
+
+
+def _messages(talk: Conversation, row: Row) -> list[_Message]:
+    if talk.turns:
+        found = [_Message(turn.role, merge(_segments(turn.content, row))) for turn in talk.turns]
+    else:
+        listed = row.get(talk.column)
+        if not isinstance(listed, list):
+            raise Unrenderable(f"the row has no list in column {talk.column}")
+        found = []
+        for item in listed:
+            name = item[talk.role_key]
+            if name not in talk.roles:
+                raise Unrenderable(f"role {name} is not known")
+            found.append(_Message(talk.roles[name], (Piece(str(item[talk.content_key]), False),)))
+    has_system = bool(found) and found[0].role == "system"
+    if talk.skip_system or (talk.replace_system and talk.system is not None):
+        found = [message for message in found if message.role != "system"]
+        has_system = False
+    if talk.system is not None and not has_system:
+        found.insert(0, _Message("system", (Piece(talk.system, False),)))
+        has_system = True
+    if talk.format.default_system is not None and not has_system:
+        found.insert(0, _Message("system", (Piece(talk.format.default_system, False),)))
+    return found
+
+
+def _conversation(talk: Conversation, row: Row) -> Iterator[Piece]:
+    shape, loss = talk.format, talk.loss
+    messages = _messages(talk, row)
+    folded = ""
+    if shape.system_in_user is not None and messages and messages[0].role == "system":
+        before, after = shape.system_in_user
+        folded = before + messages.pop(0).text.strip() + after
+    trained_at = [i for i, message in enumerate(messages) if message.role in loss.roles]
+    if loss.last_only:
+        trained_at = trained_at[-1:]
+    yield Piece(shape.prefix, loss.prefix)
+    seen: set[str] = set()
+    for index, message in enumerate(messages):
+        turn = shape.first[message.role] if message.role not in seen and message.role in shape.first else None
+        turn = turn or shape.roles.get(message.role)
+        if turn is None:
+            raise Unrenderable(f"the chat format has no {message.role} turn")
+        if shape.keep_prefix_per_exchange and message.role == "user" and "user" in seen:
+            yield Piece(shape.prefix, loss.prefix)
+        trained = index in trained_at
+        yield Piece(turn.header, trained and loss.header)
+        content = message.content
+        if turn.strip:
+            content = tuple(_strip(merge(content)))
+        if message.role == "user" and "user" not in seen:
+            content = (Piece(folded, False), *content)
+        for piece in content:
+            yield Piece(piece.text, trained)
+        yield Piece(turn.footer, trained and loss.footer)
+        if shape.keep_prefix_per_exchange and message.role == "assistant" and index < len(messages) - 1:
+            yield Piece(shape.suffix, loss.suffix)
+        seen.add(message.role)
+    yield Piece(shape.suffix, loss.suffix)
+
+
+# --- comparison -------------------------------------------------------------------------------------------------
+
+
+def columns(segments: Sequence[Segment]) -> dict[str, Conversation | None]:
+    """The columns a rendering reads: name -> the conversation that reads it as a list of messages, or None for text."""
+    found: dict[str, Conversation | None] = {}
+    for segment in segments:
+        match segment:
+            case Column(name):
+                found.setdefault(name, None)
+            case When(column, then, otherwise):
+                found.setdefault(column, None)
+                found.update({k: v for k, v in columns((*then, *otherwise)).items() if k not in found})
+            case Stripped(inner):
+                found.update({k: v for k, v in columns(inner).items() if k not in found})
+            case Conversation(turns=turns, column=column):
+                if column:
+                    found[column] = segment
+                for turn in turns:
+                    found.update({k: v for k, v in columns(turn.content).items() if k not in found})
+            case Text():
+                pass
+    return found
+
+
+_TALKS: tuple[tuple[str, ...], ...] = (
+    ("user", "assistant"),
+    ("system", "user", "assistant"),
+    ("user", "assistant", "user", "assistant"),
+    ("system", "user", "assistant", "user", "assistant"),
+)
+PLAIN, PADDED = "plain", "outer blanks"
+
+
+class Sample(NamedTuple):
+    """A row to compare renderings on; `kind` is PLAIN, PADDED (outer white space) or names what is special."""
+
+    kind: str
+    row: dict[str, object]
+
+
+def samples(*renderings: Rendering) -> list[Sample]:
+    """Rows that tell renderings apart: all columns filled, each one empty, outer white space, several turns."""
+    names: dict[str, Conversation | None] = {}
+    for rendering in renderings:
+        names.update({k: v for k, v in columns(rendering.segments).items() if names.get(k) is None})
+    text = [name for name, talk in names.items() if talk is None]
+    full: dict[str, object] = {name: f"<{name} 1>\nline two" for name in text}
+    talks = {name: talk for name, talk in names.items() if talk is not None}
+    out: list[Sample] = []
+    for turns in _TALKS if talks else ((),):
+        row = dict(full)
+        for name, talk in talks.items():
+            row[name] = _talk(talk, turns, padded=False)
+        kind = PLAIN if turns in ((), _TALKS[0]) else "turns: " + ", ".join(turns)
+        out.append(Sample(kind, row))
+    padded = {**out[0].row, **{name: f"  <{name} 1> \n" for name in text}}
+    padded |= {name: _talk(talk, _TALKS[0], padded=True) for name, talk in talks.items()}
+    out.append(Sample(PADDED, padded))
+    out += [Sample(f"empty {name}", {**out[0].row, name: ""}) for name in text]
+    return out
+
+
+def _talk(talk: Conversation, turns: Sequence[str], padded: bool) -> list[dict[str, str]]:
+    names = {role: name for name, role in reversed(list(talk.roles.items()))}
+    messages = []
+    for index, role in enumerate(turns):
+        content = f"<{role} {index}>\nline two"
+        messages.append({talk.role_key: names.get(role, role), talk.content_key: f" {content} \n" if padded else content})
+    return messages
+
+
+class Difference(NamedTuple):
+    """One way in which two renderings differ. kind: text | mask; where: the sample's kind; detail: in words."""
+
+    kind: str
+    where: str
+    detail: str
+
+
+def compare(wanted: Rendering, got: Rendering, tokens: Mapping[str, str] | None = None) -> list[Difference]:
+    """How `got` differs from `wanted` on the sample rows; empty when they render alike.
+
+    `tokens` gives the text of `{bos}` and `{eos}` where it is known, so that `{eos}` and `<|eot_id|>` can be equal.
+    Trailing masked text (an EOS nobody is trained on) does not count: it changes no loss.
+    """
+    found: dict[tuple[str, str], Difference] = {}
+    for kind, row in samples(wanted, got):
+        first, second = (_outcome(rendering, row, tokens or {}) for rendering in (wanted, got))
+        if first == second or first is None:
+            continue
+        difference = _difference(kind, first, second)
+        found.setdefault((difference.kind, difference.detail), difference)
+    return list(found.values())
+
+
+def _outcome(rendering: Rendering, row: Row, tokens: Mapping[str, str]) -> tuple[Piece, ...] | None:
+    try:
+        pieces = list(evaluate(rendering, row))
+    except Unrenderable:
+        return None
+    for name, text in tokens.items():
+        pieces = [Piece(piece.text.replace("{" + name + "}", text), piece.trained) for piece in pieces]
+    while pieces and not pieces[-1].trained:
+        pieces.pop()
+    return merge(pieces)
+
+
+def _difference(kind: str, wanted: tuple[Piece, ...], got: tuple[Piece, ...] | None) -> Difference:
+    if got is None:
+        return Difference("text", kind, "the target refuses such a row")
+    before, after = ("".join(p.text for p in pieces) for pieces in (wanted, got))
+    if before != after:
+        at = next((i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), min(len(before), len(after)))
+        near = slice(max(0, at - 12), at + 24)
+        return Difference("text", kind, f"{before[near]!r} becomes {after[near]!r}")
+    lost = [text for text, old, new in _masks(wanted, got) if old and not new]
+    added = [text for text, old, new in _masks(wanted, got) if new and not old]
+    words = []
+    if lost:
+        words.append("no longer trained: " + ", ".join(repr(text) for text in dict.fromkeys(lost)))
+    if added:
+        words.append("trained besides: " + ", ".join(repr(text) for text in dict.fromkeys(added)))
+    return Difference("mask", kind, "; ".join(words))
+
+
+def _masks(wanted: tuple[Piece, ...], got: tuple[Piece, ...]) -> Iterator[tuple[str, bool, bool]]:
+    """The common text cut where either mask changes, with both masks."""
+
+    def ends(pieces: tuple[Piece, ...]) -> dict[int, bool]:
+        at, found = 0, {}
+        for piece in pieces:
+            at += len(piece.text)
+            found[at] = piece.trained
+        return found
+
+    text = "".join(piece.text for piece in wanted)
+    first, second = ends(wanted), ends(got)
+    cuts = sorted({0, *first, *second})
+    for start, end in pairwise(cuts):
+        old = next(trained for at, trained in first.items() if at >= end)
+        new = next(trained for at, trained in second.items() if at >= end)
+        yield text[start:end], old, new
+
+
+def with_tokens(rendering: Rendering, tokens: Mapping[str, str]) -> Rendering:
+    """The rendering with `{bos}` / `{eos}` filled in at its top level."""
+
+    def fill(text: str) -> str:
+        for name, value in tokens.items():
+            text = text.replace("{" + name + "}", value)
+        return text
+
+    segments = tuple(replace(s, text=fill(s.text)) if isinstance(s, Text) else s for s in rendering.segments)
+    return replace(rendering, segments=segments)
