@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeAlias
 
 Key: TypeAlias = str | int
 Path: TypeAlias = tuple[Key, ...]
-Scalar: TypeAlias = "str | int | float | bool | None | Unresolved"
+Scalar: TypeAlias = "str | int | float | bool | Unresolved | None"
 Value: TypeAlias = "Scalar | list[Value] | dict[str, Value]"
 
 
@@ -114,12 +114,10 @@ class Document:
         """The subtree at `path`. Raises KeyError where there is none (a null value is there, and is None)."""
         node: Value = self.tree
         for key in path:
-            if isinstance(node, dict) and isinstance(key, str) and key in node:
-                node = node[key]
-            elif isinstance(node, list) and isinstance(key, int) and 0 <= key < len(node):
-                node = node[key]
-            else:
-                raise KeyError(format_path(path))
+            try:
+                node = node[key]  # type: ignore[index]
+            except (KeyError, IndexError, TypeError):
+                raise KeyError(format_path(path)) from None
         return node
 
     def below(self, path: Path) -> Iterator[Leaf]:

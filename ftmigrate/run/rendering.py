@@ -333,7 +333,8 @@ def _talk(talk: Conversation, turns: Sequence[str], padded: bool) -> list[dict[s
     messages = []
     for index, role in enumerate(turns):
         content = f"<{role} {index}>\nline two"
-        messages.append({talk.role_key: names.get(role, role), talk.content_key: f" {content} \n" if padded else content})
+        shown = f" {content} \n" if padded else content
+        messages.append({talk.role_key: names.get(role, role), talk.content_key: shown})
     return messages
 
 
@@ -378,7 +379,8 @@ def _difference(kind: str, wanted: tuple[Piece, ...], got: tuple[Piece, ...] | N
         return Difference("text", kind, "the target refuses such a row")
     before, after = ("".join(p.text for p in pieces) for pieces in (wanted, got))
     if before != after:
-        at = next((i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), min(len(before), len(after)))
+        shortest = min(len(before), len(after))
+        at = next((i for i in range(shortest) if before[i] != after[i]), shortest)
         near = slice(max(0, at - 12), at + 24)
         return Difference("text", kind, f"{before[near]!r} becomes {after[near]!r}")
     lost = [text for text, old, new in _masks(wanted, got) if old and not new]

@@ -1,0 +1,327 @@
+"""The entries of a framework's table. The same entry reads and writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from ftmigrate.document.model import Document, Path, Value, format_path
+from ftmigrate.run.conditions import Condition, View
+from ftmigrate.run.source import Decoded
+
+if TYPE_CHECKING:
+    from ftmigrate.frameworks.reader import Reader
+
+
+class _Absent:
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "absent"
+
+
+ABSENT = _Absent()
+"""A key that does not stand in the document."""
+
+SCHEMA = _Absent()
+"""As a field's default: what the pinned schema says."""
+
+
+class CannotSay(Exception):
+    """The framework has no spelling for this value; the text says why, and what the nearest is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """What the framework makes of a key's value, and the value that gives a wanted meaning.
+
+    decode never fails on a value the schema allows; encode raises CannotSay. `words` tells an adapted value's reader
+    how it changed.
+    """
+
+    decode: Callable[[Any, View], object]
+    encode: Callable[[Any, View], Value]
+    words: str = ""
+
+
+def _same(value: Any, _: View) -> Any:
+    return value
+
+
+SAME = Codec(_same, _same)
+
+
+def _encode_number(value: Any, _: View) -> Value:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise CannotSay(f"{value} is no number")
+    return value
+
+
+NUMBER = Codec(lambda value, _: _number(value), _encode_number)
+
+
+def _number(value: Any) -> Any:
+    """A number written as text, as the framework's own loader turns it into one; else the value itself."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def names(table: Mapping[Any, object], *, words: str = "") -> Codec:
+    """A codec from the framework's spellings to canonical values; the first spelling of a value is the one written."""
+    inverse: dict[object, Any] = {}
+    for spelling, meaning in table.items():
+        inverse.setdefault(meaning, spelling)
+
+    def decode(value: Any, _: View) -> object:
+        return table.get(value, value)
+
+    def encode(value: Any, _: View) -> Value:
+        if value not in inverse:
+            known = ", ".join(str(meaning) for meaning in inverse)
+            raise CannotSay(f"{value} cannot be said; what can be said: {known}")
+        spelling: Value = inverse[value]
+        return spelling
+
+    return Codec(decode, encode, words)
+
+
+def reading(decode: Callable[[Any], object], words: str = "") -> Codec:
+    """A codec for values that are read but never written by this entry."""
+
+    def encode(value: Any, _: View) -> Value:
+        raise CannotSay(f"{value} is not written by this key")
+
+    return Codec(lambda value, _: decode(value), encode, words)
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One key that says one setting.
+
+    absent: the setting's value when the key is not there (SCHEMA: the pinned schema's default, decoded; a callable:
+    computed from the view). null_absent: a null means the same as no key (None: the framework's own rule).
+    proof: id of the probe case that showed the effect. exact_only: written only in exact mode. write: False for a
+    second spelling that is only read.
+    """
+
+    key: str
+    setting: str
+    codec: Codec = SAME
+    absent: object = SCHEMA
+    when: Condition | None = None
+    proof: str | None = None
+    exact_only: bool = False
+    write: bool = True
+    null_absent: bool | None = None
+    comment: str = ""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return (self.key,)
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        return (self.setting,)
+
+
+Keys: TypeAlias = Mapping[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Several keys that together say several settings.
+
+    decode gets the values present and answers each setting with the keys that fed it (an empty tuple: the default).
+    propose yields candidate keys for the wanted settings; the one whose decoded settings fit best is written.
+    """
+
+    keys: tuple[str, ...]
+    settings: tuple[str, ...]
+    decode: Callable[[Keys, Reader], Mapping[str, Decoded]]
+    propose: Callable[[Mapping[str, Any], Reader], Iterable[Mapping[str, Value]]] | None = None
+    when: Condition | None = None
+    proof: str | None = None
+    exact_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The keys that say the list of data sources.
+
+    decode answers one mapping of settings per source (setting name without its prefix -> value and leaf paths).
+    write gives keys for wanted sources.
+    """
+
+    keys: tuple[str, ...]
+    decode: Callable[[Reader], Sequence[Mapping[str, SourceSetting]]]
+    write: Callable[[Sequence[Mapping[str, Any]], Mapping[str, str], Reader], Mapping[str, Value]] | None = None
+    shared: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSetting:
+    value: object
+    leaves: tuple[Path, ...] = ()
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Always:
+    """No key says it: the framework always behaves so. `why` names the place in its source."""
+
+    setting: str
+    value: object
+    why: str
+    when: Condition | None = None
+    proof: str | None = None
+    keys: tuple[str, ...] = ()
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        return (self.setting,)
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """Follows from other settings or from facts beside the keys (header, launch command, local files)."""
+
+    settings: tuple[str, ...]
+    compute: Callable[[Reader], Mapping[str, Decoded]]
+    why: str
+    when: Condition | None = None
+    keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """The framework has no such feature: the setting is off."""
+
+    setting: str
+    value: object = None
+    why: str = "no such feature"
+    keys: tuple[str, ...] = ()
+    when: Condition | None = None
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        return (self.setting,)
+
+
+@dataclass(frozen=True, slots=True)
+class Private:
+    """A key with an effect that only this framework has. off: values without effect; reporting: it changes no run."""
+
+    key: str
+    effect: str
+    off: tuple[object, ...] = (None, False)
+    when: Condition | None = None
+    reporting: bool = False
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return (self.key,)
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A key without effect on training, or never read; `why` says which."""
+
+    key: str
+    why: str
+    when: Condition | None = None
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return (self.key,)
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A key of the schema that is not yet answered."""
+
+    key: str
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return (self.key,)
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """Not an entry: the keys that follow are written under this heading."""
+
+    title: str
+
+
+Answer: TypeAlias = "Field | Group | Always | Derived | Missing"
+Entry: TypeAlias = "Field | Group | Sources | Always | Derived | Missing | Private | Unread | Pending | Heading"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A framework's table at one version.
+
+    null_is_absent: what an empty key means unless an entry says otherwise. default_of: the pinned default of a key
+    (ABSENT where there is none) in the context of what is read. reads: whether the framework reads a key at all, and
+    why not (None: it does) - for the keys that no entry claims.
+    """
+
+    framework: str
+    version: str
+    entries: tuple[Entry, ...]
+    default_of: Callable[[str, Reader], object]
+    unknown: Callable[[Path, Reader], str | None]
+    null_is_absent: bool
+    recipe_of: Callable[[Document, str | None], tuple[str | None, str]] = lambda _doc, told: (told, "told")
+    tokens: Callable[[Reader], Mapping[str, str]] = lambda _reader: {}
+    notes: Callable[[Reader], tuple[str, ...]] = lambda _reader: ()
+    refuse: Callable[[Reader], str | None] = lambda _reader: None
+    by_setting: Mapping[str, tuple[Answer, ...]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        found: dict[str, list[Answer]] = {}
+        for entry in self.entries:
+            if isinstance(entry, Field | Group | Always | Derived | Missing):
+                for setting in entry.settings:
+                    found.setdefault(setting, []).append(entry)
+        object.__setattr__(self, "by_setting", {setting: tuple(entries) for setting, entries in found.items()})
+
+    @property
+    def sources(self) -> Sources:
+        return next(entry for entry in self.entries if isinstance(entry, Sources))
+
+    def order(self) -> list[tuple[str, str]]:
+        """Every key that can be written with its heading, in the order in which it is written."""
+        title = ""
+        found: dict[str, str] = {}
+        for entry in self.entries:
+            if isinstance(entry, Heading):
+                title = entry.title
+            else:
+                for key in entry.keys:
+                    found.setdefault(key, title)
+        return list(found.items())
+
+
+def matches(pattern: str, path: Path) -> bool:
+    """Whether a document path falls under a table key: `a.b` covers `a.b` and all below; `a[].b` any item of `a`."""
+    wanted = pattern.replace("[]", ".[]").split(".")
+    if len(path) < len(wanted):
+        return False
+    return all(
+        (part == "[]" and isinstance(key, int)) or part == key for part, key in zip(wanted, path, strict=False)
+    )
+
+
+def to_path(key: str) -> Path:
+    """A table key without `[]` as a document path."""
+    return tuple(key.split("."))
+
+
+def dotted(path: Path) -> str:
+    return format_path(path)

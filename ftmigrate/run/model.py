@@ -1,0 +1,109 @@
+"""A run: every setting of the vocabulary with its value and where the value comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from ftmigrate.document.model import Path
+
+
+class Origin(StrEnum):
+    """Where a value comes from."""
+
+    EXPLICIT = "explicit"
+    OVERRIDE = "override"
+    DEFAULT = "default"
+    BEHAVIOUR = "behaviour"
+    DERIVED = "derived"
+    NOT_APPLICABLE = "not applicable"
+
+
+class _NotApplicable:
+    """The value of a setting whose condition does not hold."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "not applicable"
+
+
+NOT_APPLICABLE = _NotApplicable()
+
+
+@dataclass(frozen=True, slots=True)
+class External:
+    """A fact that stands outside the file (a `config.json`, a tokenizer's own template). Equal references are equal."""
+
+    reference: str
+
+    def __str__(self) -> str:
+        return f"from {self.reference}"
+
+
+@dataclass(frozen=True, slots=True)
+class Symbol:
+    """A number that the file does not hold (the world size W)."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+WORLD_SIZE = Symbol("W")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting of one run. `leaves` are the document paths it was read from; `why` grounds a behaviour or default."""
+
+    path: str
+    value: object
+    origin: Origin
+    leaves: tuple[Path, ...] = ()
+    why: str = ""
+
+
+class ClaimKind(StrEnum):
+    """What a leaf is to the framework."""
+
+    SETTING = "setting"
+    VARIABLE = "variable"
+    INERT = "inert"
+    PRIVATE = "private"
+    PENDING = "pending"
+    UNKNOWN = "unknown"
+    CUSTOM = "custom"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a leaf does: for all but SETTING, `why` says it in words."""
+
+    kind: ClaimKind
+    why: str = ""
+    settings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A complete run. `claims` has exactly one claim per leaf of the document."""
+
+    framework: str
+    version: str
+    recipe: str | None
+    recipe_from: str
+    name: str
+    settings: Mapping[str, Setting]
+    claims: Mapping[Path, Claim]
+    notes: tuple[str, ...] = ()
+    sources: int = 0
+    extra: Mapping[str, object] = field(default_factory=dict)
+
+    def __getitem__(self, path: str) -> object:
+        return self.settings[path].value
+
+    def applies(self, path: str) -> bool:
+        return self.settings[path].value is not NOT_APPLICABLE

@@ -1,0 +1,292 @@
+"""The vocabulary: every setting of a run, declared once. All frameworks' tables answer all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from ftmigrate.run.conditions import Condition, is_, is_not
+from ftmigrate.run.model import NOT_APPLICABLE, Symbol
+from ftmigrate.run.rendering import Difference, Rendering, compare
+
+SOURCE_PREFIX = "data.sources[]."
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """One setting.
+
+    type and unit describe its values, meaning says what it does. effect: what a difference changes: training (which
+    weights come out), resources (memory, speed), files (what is written where), reporting. when: the setting applies
+    only then. differs: tells how two values differ, None if they are the same to training (`==` by default).
+    loss: what a difference means for the user, with its measured size where known (facts of ours, in our words).
+    """
+
+    path: str
+    type: str
+    meaning: str
+    unit: str = ""
+    effect: str = "training"
+    when: Condition | None = None
+    differs: Callable[[object, object, Mapping[str, str]], str | None] | None = None
+    loss: str = ""
+
+
+def number_differs(wanted: object, got: object, _: Mapping[str, str]) -> str | None:
+    """Numbers are equal by value (1 and 1.0); a symbol only to itself."""
+    if isinstance(wanted, int | float) and isinstance(got, int | float) and not isinstance(wanted, Symbol):
+        return None if float(wanted) == float(got) else f"{wanted} against {got}"
+    return None if wanted == got else f"{wanted} against {got}"
+
+
+def _set_differs(wanted: object, got: object, _: Mapping[str, str]) -> str | None:
+    if isinstance(wanted, tuple) and isinstance(got, tuple):
+        return None if set(wanted) == set(got) else f"{', '.join(wanted)} against {', '.join(got)}"
+    return None if wanted == got else f"{wanted} against {got}"
+
+
+def _rendering_differs(kind: str) -> Callable[[object, object, Mapping[str, str]], str | None]:
+    def differs(wanted: object, got: object, tokens: Mapping[str, str]) -> str | None:
+        if not isinstance(wanted, Rendering) or not isinstance(got, Rendering):
+            return None if wanted == got else f"{wanted} against {got}"
+        found = [d for d in compare(wanted, got, tokens) if d.kind == kind]
+        return "; ".join(_words(d) for d in found) or None
+
+    return differs
+
+
+def _words(difference: Difference) -> str:
+    return difference.detail if difference.where == "plain" else f"{difference.detail} (rows: {difference.where})"
+
+
+_ADAPTER = is_not("adapter.method", "none")
+_PACKING = is_("sequence.packing", True)
+_SFT = is_("method.name", "sft", "pretrain", "qat")
+_PREFERENCE = is_("method.name", "dpo")
+_FSDP = is_("parallel.strategy", "fsdp2")
+_COSINE = is_("schedule.name", "cosine")
+_SCHEDULED = is_not("schedule.name", "none")
+_ADAM = is_("optimizer.name", "adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit", "adam")
+_EVALUATED = is_not("evaluation.data", None)
+_QUANTIZED = is_("model.quantization", "nf4")
+
+
+def _s(path: str, type_: str, meaning: str, **more: object) -> Spec:
+    return Spec(path, type_, meaning, **more)  # type: ignore[arg-type]
+
+
+_SPECS: tuple[Spec, ...] = (
+    _s("method.name", "sft | pretrain | dpo | qat | distillation | ppo | grpo | …", "the training objective"),
+    _s("method.beta", "float", "strength of the pull towards the reference model", when=_PREFERENCE,
+       differs=number_differs),
+    _s("method.label_smoothing", "float", "share of preference labels taken as flipped", when=_PREFERENCE,
+       differs=number_differs),
+    # model
+    _s("model.base", "hub id | directory", "the weights that training starts from"),
+    _s("model.architecture", "external | name", "layers and widths",
+       loss="the weights would be put into another architecture"),
+    _s("model.weights", "all | list of files", "which weight files of the checkpoint are loaded",
+       loss="other weight files are loaded"),
+    _s("model.revision", "str | None", "git revision of a hub model"),
+    _s("model.trust_remote_code", "bool", "whether code that comes with the model is run"),
+    _s("model.quantization", "none | nf4 | int8", "how the frozen base weights are stored",
+       loss="the base weights are stored in another precision: memory and every activation change"),
+    _s("model.quantization_scope", "all linear | adapted and MLP linear", "which frozen layers are quantised",
+       when=_QUANTIZED, loss="more or fewer layers are stored in 4 bit"),
+    _s("model.config_overrides", "mapping", "architecture numbers that replace the checkpoint's own",
+       loss="the model would be built with other numbers than the source says"),
+    _s("model.attention", "sdpa | flash_attention_2 | eager | flex_attention | auto", "attention implementation",
+       effect="resources", loss="speed and memory; losses agree to 4e-7 between sdpa and eager in a measured run"),
+    _s("model.trainable", "all | list of patterns", "which weights are trained in a full fine-tune",
+       when=is_("adapter.method", "none"), loss="other weights are trained"),
+    # adapter
+    _s("adapter.method", "none | lora", "the parameter-efficient method"),
+    _s("adapter.rank", "int", "LoRA rank", when=_ADAPTER),
+    _s("adapter.alpha", "float", "LoRA alpha; the update is scaled by alpha / rank (rsLoRA: alpha / sqrt(rank))",
+       when=_ADAPTER, differs=number_differs),
+    _s("adapter.dropout", "float", "dropout in front of the A matrix", when=_ADAPTER, differs=number_differs),
+    _s("adapter.target_modules", "set of module names", "the linear layers that get an adapter", when=_ADAPTER,
+       differs=_set_differs, loss="another set of layers is trained"),
+    _s("adapter.target_layers", "all | list of indices", "the transformer layers that get an adapter", when=_ADAPTER),
+    _s("adapter.use_dora", "bool", "weight-decomposed LoRA", when=_ADAPTER),
+    _s("adapter.use_rslora", "bool", "rank-stabilised scaling", when=_ADAPTER),
+    _s("adapter.bias", "none | all | lora_only", "which biases are trained beside the adapters", when=_ADAPTER),
+    _s("adapter.modules_to_save", "set of module names", "layers trained in full beside the adapters", when=_ADAPTER,
+       differs=_set_differs),
+    _s("adapter.init", "kaiming | …", "how A and B start", when=_ADAPTER),
+    _s("adapter.dtype", "fp32 | bf16 | as the model", "precision of the adapter's weights and their optimizer state",
+       when=_ADAPTER, loss="rounding of the adapter's updates: 4.5e-4 with bf16 adapters, 6.4e-3 with fp32 ones, measured against a pure bf16 run"),
+    _s("adapter.start", "path | None", "adapter weights that training goes on from", when=_ADAPTER),
+    # tokenizer
+    _s("tokenizer.source", "model | path", "where the tokenizer comes from",
+       loss="another tokenizer gives other token ids"),
+    _s("tokenizer.eos_token", "own | token", "the end token that the saved tokenizer names",
+       effect="files", loss="the saved tokenizer names another end token: generation with it stops there"),
+    _s("tokenizer.special_tokens", "own | mapping | path", "special tokens that replace or extend the tokenizer's own",
+       loss="other ids for special tokens"),
+    # data
+    _s("data.sources[].location", "location", "where the rows come from"),
+    _s("data.sources[].subset", "str | None", "the dataset's configuration"),
+    _s("data.sources[].split", "str", "the split, with slicing"),
+    _s("data.sources[].revision", "str | None", "git revision of a hub dataset"),
+    _s("data.sources[].data_dir", "str | None", "directory inside the dataset"),
+    _s("data.sources[].load_options", "mapping", "further options of the dataset's loader",
+       loss="the rows may be loaded otherwise"),
+    _s("data.sources[].filter", "function | None", "which rows are kept"),
+    _s("data.sources[].weight", "float | None", "how often the source is drawn, relative to the others"),
+    _s("data.sources[].text", "rendering", "the text a row becomes", differs=_rendering_differs("text")),
+    _s("data.sources[].loss_mask", "rendering", "the part of that text that is trained",
+       differs=_rendering_differs("mask")),
+    _s("data.shuffle", "bool", "whether rows are drawn in random order", loss="rows come in another order"),
+    _s("data.order", "text", "what decides the order of rows",
+       loss="the same rows come in another order: 0.026 in the loss of single steps in a measured run, none in what is learnt on average"),
+    _s("data.prepared_path", "path | None", "directory in which tokenised rows are kept between runs", effect="files",
+       loss="tokenised rows are kept on disk and found again by a hash that does not cover every setting"),
+    _s("data.streaming", "bool", "rows are read as they are needed", effect="resources"),
+    _s("data.workers", "int | auto", "processes that load batches", effect="resources"),
+    _s("data.collation", "pad right | packed | custom", "how rows become a batch"),
+    # sequence
+    _s("sequence.max_length", "int | None", "longest row", unit="tokens",
+       loss="rows are cut at another length"),
+    _s("sequence.overlong", "truncate | drop | split", "what happens to longer rows",
+       when=is_not("sequence.max_length", None),
+       loss="rows longer than the maximum are handled otherwise; in a measured run dropping them left 5 of 12 steps"),
+    _s("sequence.truncation_eos", "bool", "a cut row ends with a masked EOS in place of its last token",
+       when=is_not("sequence.max_length", None),
+       loss="a cut row keeps its last token: 1.1e-3 in a measured run with many long rows"),
+    _s("sequence.packing", "bool", "several rows share one sequence",
+       loss="rows per step and steps per epoch change"),
+    _s("sequence.packing_algorithm", "greedy in order | first fit decreasing", "which rows share a sequence",
+       when=_PACKING, loss="other rows share a sequence and the number of steps may change (7 against 8, 0.068 in a measured run)"),
+    _s("sequence.split_across_packs", "bool", "a row may go on in the next sequence", when=_PACKING,
+       loss="rows are kept whole where the source cuts them at a pack's end (6 steps for 5, 0.03 in a measured run)"),
+    _s("sequence.padding", "longest | max_length", "how far a batch is padded", effect="resources"),
+    # optimizer
+    _s("optimizer.name", "adamw | adamw_8bit | paged_adamw | paged_adamw_8bit | adam | sgd | …", "the optimizer"),
+    _s("optimizer.learning_rate", "float", "peak learning rate", differs=number_differs),
+    _s("optimizer.weight_decay", "float", "decoupled weight decay", differs=number_differs),
+    _s("optimizer.weight_decay_scope", "all | no norms and biases", "which trained weights are decayed",
+       when=is_not("optimizer.weight_decay", 0, 0.0),
+       loss="norm weights and biases are not decayed: 6e-5 at weight decay 0.01, 5.6e-4 at 0.1 over 12 steps of a full fine-tune"),
+    _s("optimizer.beta1", "float", "decay of the first moment", when=_ADAM, differs=number_differs),
+    _s("optimizer.beta2", "float", "decay of the second moment", when=_ADAM, differs=number_differs),
+    _s("optimizer.epsilon", "float", "added to the denominator", when=_ADAM, differs=number_differs),
+    _s("optimizer.fused", "bool", "one kernel for all weights", effect="resources",
+       loss="speed only: no difference in a measured run"),
+    _s("optimizer.in_backward", "bool", "each weight is updated as soon as its gradient is there", effect="resources",
+       loss="more memory: gradients of all weights are held until the step"),
+    _s("optimizer.options", "mapping", "further arguments of the optimizer",
+       loss="the optimizer runs without these arguments"),
+    # schedule
+    _s("schedule.name", "cosine | linear | constant | none | …", "how the learning rate moves"),
+    _s("schedule.warmup_steps", "int", "steps of linear warmup from 0", unit="optimizer steps", when=_SCHEDULED,
+       differs=number_differs, loss="0.019 in the loss of single steps for a warmup of 2 instead of 1"),
+    _s("schedule.cycles", "float", "cosine waves until the end (0.5: down to 0 once)", when=_COSINE,
+       differs=number_differs, loss="the learning rate takes another path"),
+    _s("schedule.min_ratio", "float", "lowest learning rate as a share of the peak", when=_COSINE,
+       differs=number_differs),
+    # batch, gradient, duration
+    _s("batch.micro_size", "int", "rows (or packs) per device and forward pass", differs=number_differs),
+    _s("batch.accumulation", "int", "forward passes per optimizer step", differs=number_differs),
+    _s("batch.effective", "int | expression", "rows per optimizer step over all devices", differs=number_differs),
+    _s("gradient.max_norm", "float | None", "gradients are scaled down to this norm", differs=number_differs),
+    _s("gradient.loss_normalisation", "tokens of the step | mean of micro batches",
+       "what the summed loss of an optimizer step is divided by", when=_SFT,
+       loss="3.9e-4 in loss and 7e-3 in gradient norm with accumulation 2 in a measured run"),
+    _s("duration.epochs", "float", "passes over the data", unit="epochs", differs=number_differs),
+    _s("duration.max_steps", "int | None", "the run ends after so many steps", unit="optimizer steps"),
+    _s("duration.epoch_steps", "int | None", "each epoch ends after so many steps", unit="optimizer steps",
+       loss="from the second epoch on other rows are trained: the target goes on through the data where the source starts again (0.021 in a measured run)"),
+    _s("duration.partial_batch", "dropped | kept", "a last batch with fewer rows",
+       loss="the number of steps changes by up to one an epoch"),
+    _s("duration.partial_step", "carried over | short step", "micro batches left over at the end of an epoch",
+       when=is_not("batch.accumulation", 1),
+       loss="0.007 in the loss of one step an epoch where rows / batch is no multiple of the accumulation"),
+    # precision
+    _s("precision.weights", "fp32 | bf16 | fp16", "precision of the weights"),
+    _s("precision.autocast", "none | bf16 | fp16", "lower precision inside operations only",
+       loss="operations are cast even though the weights are bf16 already: rounding-level, 4.5e-4 (LoRA, bf16 adapters) to 6e-3 (full fine-tune) in measured runs"),
+    _s("precision.tf32", "bool", "TF32 matrix products"),
+    # memory
+    _s("memory.activation_checkpointing", "bool", "activations are computed again in the backward pass",
+       effect="resources", loss="memory"),
+    _s("memory.activation_offloading", "none | cpu | disk", "activations wait in other memory for the backward pass",
+       effect="resources", loss="memory"),
+    _s("memory.compile", "bool", "torch.compile", effect="resources", loss="speed"),
+    _s("memory.chunked_loss", "bool", "the loss is computed in chunks", effect="resources",
+       loss="more peak memory for the logits"),
+    _s("memory.low_cpu_ram", "bool", "weights are loaded without a full copy in memory", effect="resources",
+       loss="peak memory while loading"),
+    _s("memory.lora_kernels", "bool", "fused kernels for adapters", effect="resources", when=_ADAPTER,
+       loss="speed; the kernels need a GPU"),
+    # parallel
+    _s("parallel.strategy", "single | fsdp2 | ddp | deepspeed", "how the run is spread over devices"),
+    _s("parallel.world_size", "int | W", "number of devices", differs=number_differs),
+    _s("parallel.cpu_offload", "bool", "sharded weights, gradients and optimizer state wait in CPU memory",
+       effect="resources", when=_FSDP),
+    _s("parallel.reshard_after_forward", "bool", "weights are sharded again after the forward pass",
+       effect="resources", when=_FSDP),
+    _s("parallel.wrapping", "transformer layers | list", "which modules are sharded as a unit", effect="resources",
+       when=_FSDP, loss="memory: the large embedding and output layers are sharded with the rest"),
+    _s("parallel.tensor", "int", "tensor parallel size", differs=number_differs),
+    _s("parallel.tensor_plan", "str | None", "how tensors are split", effect="resources"),
+    _s("parallel.context", "int", "context parallel size", differs=number_differs),
+    _s("parallel.replicate", "int", "data parallel replicas of the sharded group", differs=number_differs),
+    # evaluation
+    _s("evaluation.data", "None | share of the training rows | source", "rows the loss is evaluated on",
+       loss="no evaluation, or other rows"),
+    _s("evaluation.every", "text | None", "when evaluation runs", effect="reporting", when=_EVALUATED),
+    _s("evaluation.batch_size", "int", "rows per device and forward pass in evaluation", effect="resources",
+       when=_EVALUATED),
+    # saving
+    _s("saving.output_dir", "path", "where checkpoints go", effect="files"),
+    _s("saving.every", "text", "when a checkpoint is written", effect="files",
+       loss="checkpoints at other times"),
+    _s("saving.keep", "int | all", "checkpoints kept", effect="files", loss="older checkpoints are deleted"),
+    _s("saving.weights", "merged | adapter | full", "what a checkpoint holds", effect="files", loss=""),
+    _s("saving.safetensors", "bool", "format of the weights", effect="files"),
+    _s("saving.asynchronous", "bool", "training goes on while a checkpoint is written", effect="resources",
+       loss="training waits for each checkpoint"),
+    _s("saving.resume", "False | True | path", "training goes on from a checkpoint",
+       loss="the run starts anew"),
+    # logging
+    _s("logging.every", "int", "a line every so many steps", unit="optimizer steps", effect="reporting"),
+    _s("logging.backends", "set of names", "where metrics go besides the console", effect="reporting",
+       differs=_set_differs, loss="metrics are not sent there"),
+    _s("logging.project", "str | None", "project of the tracking service", effect="reporting"),
+    _s("logging.run_name", "str | None", "run name at the tracking service", effect="reporting"),
+    _s("logging.entity", "str | None", "team at the tracking service", effect="reporting"),
+    _s("logging.directory", "path | None", "directory of log files", effect="reporting",
+       loss="log files go elsewhere"),
+    _s("logging.options", "mapping", "further arguments of the tracking service", effect="reporting",
+       loss="the tracking service is called without them"),
+    _s("hub.push_to", "str | None", "hub repository that the result is pushed to", effect="files"),
+    # seed, launch
+    _s("seed.value", "int | random", "seed of weights, dropout and shuffling"),
+    _s("seed.deterministic", "bool", "deterministic kernels"),
+    _s("launch.device", "cuda | cpu | …", "kind of device"),
+    _s("launch.nodes", "int", "number of machines"),
+)
+
+SPECS: Mapping[str, Spec] = {spec.path: spec for spec in _SPECS}
+SOURCE_SETTINGS: tuple[str, ...] = tuple(
+    path.removeprefix(SOURCE_PREFIX) for path in SPECS if path.startswith(SOURCE_PREFIX)
+)
+GLOBAL_SETTINGS: tuple[str, ...] = tuple(path for path in SPECS if not path.startswith(SOURCE_PREFIX))
+
+
+def spec(path: str) -> Spec:
+    """The declaration of a setting, also of one source's (`data.sources[1].split`). Raises KeyError."""
+    if path.startswith("data.sources["):
+        path = SOURCE_PREFIX + path.split("].", 1)[1]
+    return SPECS[path]
+
+
+def difference(path: str, wanted: object, got: object, tokens: Mapping[str, str]) -> str | None:
+    """How two values of a setting differ, in words; None if they mean the same."""
+    if wanted is NOT_APPLICABLE:
+        return None
+    differs = spec(path).differs
+    if differs is not None and got is not NOT_APPLICABLE:
+        return differs(wanted, got, tokens)
+    return None if wanted == got else f"{wanted} against {got}"
