@@ -155,3 +155,9 @@ def walk(value: Value, path: Path = ()) -> Iterator[tuple[Path, Value]]:
         assert isinstance(value, list)
         for index, item in enumerate(value):
             yield from walk(item, (*path, index))
+
+
+def from_tree(tree: dict[str, Value], name: str = "") -> Document:
+    """A document without text, for a tree that is about to be written."""
+    leaves = {path: Leaf(path, value, "", None, None) for path, value in walk(tree)}
+    return Document(name, "", tree, leaves)

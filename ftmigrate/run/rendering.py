@@ -60,11 +60,12 @@ class Stripped:
 
 @dataclass(frozen=True, slots=True)
 class TurnFormat:
-    """What stands around one message's content."""
+    """What stands around one message's content. strip: True takes outer white space off the content, a string takes
+    those characters off its end only."""
 
     header: str
     footer: str
-    strip: bool = False
+    strip: bool | str = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +76,15 @@ class ChatFormat:
     refused. default_system: a system turn's content that is added when the conversation has none.
     first: turn formats that hold for the conversation's first turn of a role where they differ (`{role: format}`).
     system_in_user: the system content stands inside the first user turn, between these two strings.
-    keep_prefix_per_exchange: prefix is repeated before each user turn but the first, and the suffix ends each
-    assistant turn (Llama 2 style).
+    system_strip: as TurnFormat.strip, for that content. system_in_every_user: it stands in each user turn, not only the
+    first.
+    last: turn formats that hold for the conversation's last turn.
+    keep_prefix_per_exchange: prefix is repeated before each turn that follows an assistant turn, and the suffix ends
+    each assistant turn (Llama 2 style).
+    separate: header, content and footer are tokenised each on its own as sentencepiece does it: each loses the spaces
+    at its end, and each that is not empty is led by this text (the tokenizer's dummy prefix, "" or " "), but not right
+    after the prefix nor in a message that follows, in one exchange, a message that does not end with a space. A turn
+    is then trained as a whole.
     """
 
     roles: Mapping[str, TurnFormat]
@@ -86,6 +94,10 @@ class ChatFormat:
     first: Mapping[str, TurnFormat] = field(default_factory=dict)
     system_in_user: tuple[str, str] | None = None
     keep_prefix_per_exchange: bool = False
+    system_strip: bool | str = True
+    system_in_every_user: bool = False
+    last: Mapping[str, TurnFormat] = field(default_factory=dict)
+    separate: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +105,8 @@ class Loss:
     """Which parts of a conversation are trained.
 
     roles: those whose turns are trained. header, footer: whether the text around a trained turn's content is trained
-    too. last_only: only the last trained turn counts. prefix, suffix: whether BOS / EOS around all are trained.
+    too. last_only: only the last trained turn counts. prefix, suffix: whether BOS / EOS around all are trained;
+    edges_as_turn: instead, BOS is trained with the turn it stands before and EOS with the one it stands after.
     """
 
     roles: frozenset[str] = frozenset({"assistant"})
@@ -102,6 +115,7 @@ class Loss:
     last_only: bool = False
     prefix: bool = False
     suffix: bool = False
+    edges_as_turn: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +133,9 @@ class Conversation:
     Either `turns` (built from columns), or the messages stand in the row under `column` as a list of mappings with
     `role_key` and `content_key`; `roles` maps the data's role names to system | user | assistant | tool (others are
     refused). `system`: a system message put in front; `replace_system`: in place of one that the data has, whose
-    own are dropped. `skip_system`: system messages of the data are left out.
+    own are dropped. `skip_system`: system messages of the data are left out. `ordered`: refuses fewer than two
+    messages, a system message that is not the first, two user messages in a row, an assistant message not after a
+    user's.
     """
 
     format: ChatFormat
@@ -132,6 +148,7 @@ class Conversation:
     system: str | None = None
     replace_system: bool = False
     skip_system: bool = False
+    ordered: bool = False
 
 
 Segment: TypeAlias = "Text | Column | When | Stripped | Conversation"
@@ -230,39 +247,80 @@ def _messages(talk: Conversation, row: Row) -> list[_Message]:
     return found
 
 
+def _check_order(messages: Sequence[_Message]) -> None:
+    if len(messages) < 2:
+        raise Unrenderable("fewer than two messages")
+    before = "assistant"
+    for index, message in enumerate(messages):
+        if message.role == "system" and index:
+            raise Unrenderable("a system message that is not the first")
+        if message.role == "user" and before == "user":
+            raise Unrenderable("two user messages in a row")
+        if message.role == "assistant" and before != "user":
+            raise Unrenderable("an assistant message that follows no user message")
+        before = message.role
+
+
+def _trim(pieces: Iterable[Piece], strip: bool | str) -> tuple[Piece, ...]:
+    if strip is True:
+        return tuple(_strip(merge(pieces)))
+    kept = list(merge(pieces))
+    if isinstance(strip, str):
+        while kept and not kept[-1].text.rstrip(strip):
+            kept.pop()
+        if kept:
+            kept[-1] = Piece(kept[-1].text.rstrip(strip), kept[-1].trained)
+    return tuple(kept)
+
+
 def _conversation(talk: Conversation, row: Row) -> Iterator[Piece]:
     shape, loss = talk.format, talk.loss
     messages = _messages(talk, row)
-    folded = ""
+    if talk.ordered:
+        _check_order(messages)
+    folded: tuple[str, ...] = ()
     if shape.system_in_user is not None and messages and messages[0].role == "system":
         before, after = shape.system_in_user
-        folded = before + messages.pop(0).text.strip() + after
+        content = messages.pop(0).content
+        if shape.separate is None:
+            content = _trim(content, shape.system_strip)
+        folded = (before, "".join(piece.text for piece in content), after)
     trained_at = [i for i, message in enumerate(messages) if message.role in loss.roles]
     if loss.last_only:
         trained_at = trained_at[-1:]
-    yield Piece(shape.prefix, loss.prefix)
+    if not messages:
+        yield Piece(shape.prefix + shape.suffix, False)
     seen: set[str] = set()
+    spaced = False  # whether the message before, in the same exchange, ends with a space
     for index, message in enumerate(messages):
-        turn = shape.first[message.role] if message.role not in seen and message.role in shape.first else None
-        turn = turn or shape.roles.get(message.role)
+        is_last = index == len(messages) - 1
+        turn = shape.first.get(message.role) if message.role not in seen else None
+        turn = (shape.last.get(message.role) if is_last else None) or turn or shape.roles.get(message.role)
         if turn is None:
             raise Unrenderable(f"the chat format has no {message.role} turn")
-        if shape.keep_prefix_per_exchange and message.role == "user" and "user" in seen:
-            yield Piece(shape.prefix, loss.prefix)
         trained = index in trained_at
-        yield Piece(turn.header, trained and loss.header)
-        content = message.content
-        if turn.strip:
-            content = tuple(_strip(merge(content)))
-        if message.role == "user" and "user" not in seen:
-            content = (Piece(folded, False), *content)
-        for piece in content:
-            yield Piece(piece.text, trained)
-        yield Piece(turn.footer, trained and loss.footer)
-        if shape.keep_prefix_per_exchange and message.role == "assistant" and index < len(messages) - 1:
-            yield Piece(shape.suffix, loss.suffix)
+        opens = index == 0 or (shape.keep_prefix_per_exchange and messages[index - 1].role == "assistant")
+        if opens:
+            yield Piece(shape.prefix, trained if loss.edges_as_turn else loss.prefix)
+        inside: tuple[str, ...] = ()
+        if message.role == "user" and ("user" not in seen or shape.system_in_every_user):
+            inside = folded
+        if shape.separate is None:
+            yield Piece(turn.header, trained and loss.header)
+            yield Piece("".join(inside), trained)
+            for piece in _trim(message.content, turn.strip):
+                yield Piece(piece.text, trained)
+            yield Piece(turn.footer, trained and loss.footer)
+        else:
+            items = [text for text in (turn.header, *inside, message.text, turn.footer) if text]
+            lead = shape.separate if opens or spaced else ""
+            texts = [lead + text.rstrip(" ") for text in items if text.rstrip(" ")]
+            joined = "".join(texts)
+            yield Piece(joined.removeprefix(lead) if opens else joined, trained)
+            spaced = (turn.footer or message.text).endswith(" ")
+        if message.role == "assistant" if shape.keep_prefix_per_exchange else is_last:
+            yield Piece(shape.suffix, trained if loss.edges_as_turn else loss.suffix)
         seen.add(message.role)
-    yield Piece(shape.suffix, loss.suffix)
 
 
 # --- comparison -------------------------------------------------------------------------------------------------

@@ -1,0 +1,163 @@
+"""Planning: which keys the target needs so that it describes the source's run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ftmigrate.document.model import Unresolved, Value, from_tree
+from ftmigrate.frameworks.reader import Context, Reader
+from ftmigrate.frameworks.table import CannotSay, Field, Group, Keys, Table
+from ftmigrate.run import vocabulary
+from ftmigrate.run.model import NOT_APPLICABLE, Run, Setting
+
+_PASSES = 8
+
+
+@dataclass(slots=True)
+class Plan:
+    """keys: what is written. reasons: why a setting cannot be said. todo: keys a human must complete, with the text."""
+
+    keys: dict[str, Value] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+    todo: dict[str, str] = field(default_factory=dict)
+
+    def tree(self) -> dict[str, Value]:
+        """The keys as a nested tree."""
+        root: dict[str, Value] = {}
+        for key, value in self.keys.items():
+            node = root
+            *parents, last = key.split(".")
+            for parent in parents:
+                node = node.setdefault(parent, {})  # type: ignore[assignment]
+            node[last] = value
+        return root
+
+
+@dataclass(slots=True)
+class _Planner:
+    source: Run
+    table: Table
+    context: Context
+    exact: bool
+    required: Mapping[str, Any]
+    plan: Plan = field(default_factory=Plan)
+    tried: set[tuple[str, str]] = field(default_factory=set)
+
+    def reader(self) -> Reader:
+        return Reader(self.table, from_tree(self.plan.tree()), self.context)
+
+    @property
+    def tokens(self) -> Mapping[str, str]:
+        found = self.source.extra.get("tokens")
+        return found if isinstance(found, Mapping) else {}
+
+    def settle(self) -> Plan:
+        """Write settings until nothing changes: what is written may switch on or off what else applies."""
+        for _ in range(_PASSES):
+            before = dict(self.plan.keys)
+            for path in vocabulary.GLOBAL_SETTINGS:
+                self.consider(path)
+            self.sources()
+            if self.plan.keys == before:
+                break
+        return self.plan
+
+    def consider(self, path: str) -> None:
+        wanted = self.source.settings[path]
+        if wanted.value is NOT_APPLICABLE:
+            return
+        reader = self.reader()
+        got = reader.setting(path)
+        if isinstance(wanted.value, Unresolved):
+            self.leave_open(path, wanted.value, reader)
+            return
+        same = vocabulary.difference(path, wanted.value, got.value, self.tokens) is None
+        if same and (got.leaves or not wanted.leaves):
+            return
+        for entry in self.table.by_setting.get(path, ()):
+            if entry.when is not None and not entry.when.holds(reader):
+                continue
+            if getattr(entry, "exact_only", False) and not self.exact:
+                continue
+            if isinstance(entry, Field) and entry.write and self.write(entry, wanted, reader):
+                return
+            if isinstance(entry, Group) and entry.propose is not None and self.choose(entry, reader):
+                return
+
+    def write(self, entry: Field, wanted: Setting, reader: Reader) -> bool:
+        try:
+            value = entry.codec.encode(wanted.value, reader)
+        except CannotSay as reason:
+            self.plan.reasons[entry.setting] = str(reason)
+            return False
+        mark = (entry.key, repr(value))
+        if mark in self.tried:
+            return entry.key in self.plan.keys
+        self.tried.add(mark)
+        self.plan.keys[entry.key] = value
+        return True
+
+    def choose(self, entry: Group, reader: Reader) -> bool:
+        """Write the candidate whose decoded settings fit best."""
+        assert entry.propose is not None
+        wanted = {
+            path: setting.value
+            for path in entry.settings
+            if (setting := self.source.settings[path]).value is not NOT_APPLICABLE
+            and not isinstance(setting.value, Unresolved)
+        }
+        mark = (",".join(entry.keys), repr(wanted))
+        if mark in self.tried:
+            return True
+        self.tried.add(mark)
+        best: tuple[int, Keys] | None = None
+        try:
+            for candidate in entry.propose(wanted, reader):
+                decoded = entry.decode(candidate, reader)
+                wrong = sum(
+                    vocabulary.difference(path, value, decoded[path].value, self.tokens) is not None
+                    for path, value in wanted.items()
+                    if path in decoded
+                )
+                if best is None or wrong < best[0]:
+                    best = (wrong, candidate)
+        except CannotSay as reason:
+            for path in wanted:
+                self.plan.reasons[path] = str(reason)
+        if best is None:
+            return False
+        self.plan.keys.update(best[1])
+        return True
+
+    def leave_open(self, path: str, value: Unresolved, reader: Reader) -> None:
+        """A required key gets a placeholder, an optional one is left out."""
+        for entry in self.table.by_setting.get(path, ()):
+            if isinstance(entry, Field) and entry.write and (entry.when is None or entry.when.holds(reader)):
+                self.plan.todo[entry.key] = value.expression
+                if entry.key in self.required:
+                    self.plan.keys[entry.key] = self.required[entry.key](value)
+                return
+
+    def sources(self) -> None:
+        entry = self.table.sources
+        if entry.write is None:
+            return
+        wanted = [
+            {name: self.source[f"data.sources[{index}].{name}"] for name in vocabulary.SOURCE_SETTINGS}
+            for index in range(self.source.sources)
+        ]
+        if not wanted:
+            return
+        for key, value in entry.write(wanted, self.tokens, self.reader()).items():
+            self.plan.keys[key] = value
+
+
+def plan(
+    source: Run, table: Table, context: Context, required: Mapping[str, Any] | None = None, *, exact: bool = False
+) -> Plan:
+    """The target's keys for a source run. `required` gives placeholders for keys the target cannot do without."""
+    return _Planner(source, table, context, exact, required or {}).settle()
+
+

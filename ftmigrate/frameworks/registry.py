@@ -1,0 +1,91 @@
+"""Finding frameworks by name, lazily: the built-in ones by module name, others through entry points."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+
+from ftmigrate import schema
+from ftmigrate.document.model import Document, Unresolved, Value
+from ftmigrate.frameworks.table import Table
+from ftmigrate.run.model import Run
+
+ENTRY_POINTS = "ftmigrate.frameworks"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command the user runs; `purpose` completes "to …"."""
+
+    purpose: str
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
+class Framework:
+    """What the core needs of a framework.
+
+    parse reads a file as the framework itself loads it. table gives its table at a version. detect scores how sure it
+    is that a document is one of its configs (0: it is not). commands are those that run and finish a run.
+    placeholder gives a required key's value where it is not known.
+    """
+
+    name: str
+    title: str
+    table: Callable[[str], Table]
+    parse: Callable[[bytes, str, Sequence[str]], Document]
+    detect: Callable[[Document], int]
+    commands: Callable[[Run, str], tuple[Command, ...]]
+    placeholder: Callable[[str, Unresolved], Value]
+    status: str
+    writes: bool = False
+
+    def versions(self) -> list[str]:
+        return schema.versions(self.name)
+
+    @property
+    def newest(self) -> str:
+        """The newest released version (a snapshot of a branch is never chosen unasked)."""
+        return [version for version in self.versions() if version[:1].isdigit()][-1]
+
+
+class UnknownFramework(Exception):
+    def __init__(self, name: str) -> None:
+        close = get_close_matches(name, names(), 1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        super().__init__(f"{name} is no framework known here{hint} Known: {', '.join(names())}.")
+
+
+@cache
+def names() -> tuple[str, ...]:
+    """The built-in frameworks."""
+    package = importlib.import_module("ftmigrate.frameworks")
+    return tuple(sorted(info.name for info in pkgutil.iter_modules(package.__path__) if info.ispkg))
+
+
+@cache
+def get(name: str) -> Framework:
+    """A framework by name. Raises UnknownFramework."""
+    if name in names():
+        found: Framework = importlib.import_module(f"ftmigrate.frameworks.{name}").FRAMEWORK
+        return found
+    from importlib.metadata import entry_points
+
+    for point in entry_points(group=ENTRY_POINTS, name=name):
+        loaded: Framework = point.load()
+        return loaded
+    raise UnknownFramework(name)
+
+
+def resolve(text: str) -> tuple[Framework, str]:
+    """`NAME[@VERSION]` as framework and version. Raises UnknownFramework, schema.UnknownVersion."""
+    name, _, version = text.partition("@")
+    framework = get(name)
+    version = version or framework.newest
+    if version not in framework.versions():
+        raise schema.UnknownVersion(name, version, framework.versions())
+    return framework, version

@@ -1,0 +1,94 @@
+"""Comparing two complete runs, setting by setting. The ledger's verdicts and `diff` both come from here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+
+from ftmigrate.document.model import Unresolved
+from ftmigrate.run import vocabulary
+from ftmigrate.run.display import to_text
+from ftmigrate.run.model import NOT_APPLICABLE, ClaimKind, Run, Setting
+
+
+class Verdict(IntEnum):
+    """What became of a setting, from best to worst; an entry takes its worst effect's."""
+
+    INERT = 0
+    EXACT = 1
+    MADE_EXPLICIT = 2
+    ADAPTED = 3
+    APPROXIMATE = 4
+    DROPPED = 5
+    MANUAL = 6
+
+    @property
+    def word(self) -> str:
+        return self.name.lower()
+
+
+LOSSES = (Verdict.APPROXIMATE, Verdict.DROPPED, Verdict.MANUAL)
+_OFF = (None, False, "none", "no", (), 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One setting in two runs. `difference` is None where both mean the same."""
+
+    path: str
+    source: Setting
+    target: Setting | None
+    difference: str | None
+
+    @property
+    def loss(self) -> Verdict | None:
+        """The verdict of a difference; None where there is none."""
+        if isinstance(self.source.value, Unresolved):
+            return Verdict.MANUAL
+        if self.difference is None:
+            return None
+        if vocabulary.spec(self.path).effect == "reporting":
+            return Verdict.INERT
+        got = self.target.value if self.target else None
+        if got in _OFF and self.source.value not in _OFF:
+            return Verdict.DROPPED
+        return Verdict.APPROXIMATE
+
+    def note(self) -> str:
+        """The difference in words: both values, and what it means to the user."""
+        spec = vocabulary.spec(self.path)
+        if isinstance(self.source.value, Unresolved):
+            return f"{spec.meaning}: {self.source.value.expression} is not known before the run; complete it by hand"
+        got = self.target.value if self.target else None
+        values = f"{spec.meaning}: {to_text(self.source.value)} in the source, {to_text(got)} in the target"
+        if spec.differs is not None and self.difference and " against " not in self.difference:
+            values = f"{spec.meaning}: {self.difference}"
+        return f"{values}. {spec.loss[:1].upper()}{spec.loss[1:]}" if spec.loss else values
+
+
+def compare(source: Run, target: Run) -> Iterator[Comparison]:
+    """Every setting that applies in the source, against the target's."""
+    tokens = source.extra.get("tokens")
+    known: Mapping[str, str] = tokens if isinstance(tokens, Mapping) else {}
+    for path, wanted in source.settings.items():
+        if wanted.value is NOT_APPLICABLE:
+            continue
+        got = target.settings.get(path)
+        if got is None:
+            yield Comparison(path, wanted, None, f"{to_text(wanted.value)} is not in the target")
+            continue
+        yield Comparison(path, wanted, got, vocabulary.difference(path, wanted.value, got.value, known))
+
+
+def losses(source: Run, target: Run) -> list[Comparison]:
+    """The settings that the target does not reproduce, reporting aside."""
+    return [found for found in compare(source, target) if found.loss in LOSSES]
+
+
+def private(run: Run) -> list[tuple[str, str]]:
+    """Keys with an effect that only this framework has: (path, effect)."""
+    from ftmigrate.document.model import format_path
+
+    kinds = (ClaimKind.PRIVATE, ClaimKind.PENDING, ClaimKind.CUSTOM)
+    return [(format_path(path), claim.why) for path, claim in run.claims.items() if claim.kind in kinds]
