@@ -9,7 +9,7 @@ import yaml
 
 from . import template
 from .codes import Code, error
-from .model import DocumentError, Position
+from .model import DocumentError
 from .text import Lines
 
 _CONFLICT = re.compile(r"^(?:<{7} |>{7} |\|{7} |={7}$)", re.MULTILINE)
@@ -30,7 +30,7 @@ def syntax_error(cause: yaml.YAMLError, lines: Lines, loader: Any) -> DocumentEr
             f"`{conflict[0].strip()}` is a marker of an unresolved merge conflict. Resolve it and remove the markers.",
             lines.position(conflict.start()),
         )
-    found = template.marker(lines, _suspects(lines, at, before, context))
+    found = template.marker(lines, _suspects(lines, at, before, context), lines.position(at).line)
     if found is not None:
         return error(Code.TEMPLATE, template.message(text, found[0]), lines.position(found[0]))
     for tell in (_tab, _scalars, _alias, _flow, _block, _stream):
@@ -83,8 +83,8 @@ def _word(lines: Lines, at: int) -> str:
 
 def _tab(problem: str, context: str, at: int, before: int, lines: Lines, loader: Any) -> _Diagnosis:
     if "tab character" in problem or ("cannot start any token" in problem and lines.text[at : at + 1] == "\t"):
-        where = "as indentation" if _first_on_line(lines, at) else "between a key and its value"
-        return Code.TAB, f"A tab stands here {where}; YAML allows only spaces. Replace the tab by spaces.", at
+        where = "as indentation" if _first_on_line(lines, at) else "outside of quotes"
+        return Code.TAB, f"A tab stands here {where}; only spaces are legal. Replace the tab by spaces.", at
     return None
 
 
@@ -101,27 +101,36 @@ def _scalars(problem: str, context: str, at: int, before: int, lines: Lines, loa
     if "quoted" in context:
         return (
             Code.ESCAPE,
-            f"`{text[max(before, at - 1) : at + 2].strip()}`: a backslash in double quotes begins an escape, and this is none. "
+            f"`{_escape(text, at)}` is no escape, and a backslash in double quotes begins one. "
             "Use single quotes, or write `\\\\` for a backslash.",
-            at,
+            text.rfind("\\", before, at + 1),
         )
     if "block scalar" in context:
         return Code.SYNTAX, "After `|` or `>` the text begins on the next line, indented by spaces.", at
     return None
 
 
+def _escape(text: str, at: int) -> str:
+    start = text.rfind("\\", 0, at + 1)
+    return text[start : max(start + 2, at)]
+
+
 def _alias(problem: str, context: str, at: int, before: int, lines: Lines, loader: Any) -> _Diagnosis:
     if "undefined alias" in problem:
         name = _word(lines, at).split(" ")[0].rstrip(",]}")
-        return Code.ALIAS, f"`{name}` refers to an anchor `&{name[1:]}`, and no line above has one. If text is meant, quote it.", at
+        message = f"`{name}` refers to an anchor `&{name[1:]}`, and no line above has one. If text is meant, quote it."
+        return Code.ALIAS, message, at
     if "scanning an alias" in context or "scanning an anchor" in context:
         sign = lines.text[before : before + 1]
         what = "an alias" if sign == "*" else "an anchor"
-        return Code.ALIAS, f"A value that begins with `{sign}` is {what}. Put it in quotes: '{_word(lines, before)}'.", before
+        message = f"A value that begins with `{sign}` is {what}. Put it in quotes: '{_word(lines, before)}'."
+        return Code.ALIAS, message, before
     if "duplicate anchor" in context:
-        return Code.ALIAS, f"The anchor `{_word(lines, at).split(' ')[0]}` is defined a second time here. Rename one.", at
+        name = _word(lines, at).split(" ")[0]
+        return Code.ALIAS, f"The anchor `{name}` is defined a second time here. Rename one.", at
     if "tag" in context or "tag handle" in problem:
-        return Code.UNKNOWN_TAG, f"`{_word(lines, before)}`: a value that begins with `!` is a tag. Put it in quotes.", before
+        message = f"`{_word(lines, before)}`: a value that begins with `!` is a tag. Put it in quotes."
+        return Code.UNKNOWN_TAG, message, before
     return None
 
 
@@ -195,7 +204,7 @@ def _block(problem: str, context: str, at: int, before: int, lines: Lines, loade
         return Code.INDENTATION, f"`{_word(lines, at)}` is a list item where a key of the mapping above belongs.", at
     return (
         Code.INDENTATION,
-        f"`{_word(lines, at)}` is indented by {lines.position(at).column - 1} blanks, which fits no line above. Align it.",
+        f"`{_word(lines, at)}` begins in column {lines.position(at).column}, which fits no key above. Align it.",
         at,
     )
 
@@ -207,9 +216,11 @@ def _behind(at: int, lines: Lines) -> _Diagnosis:
     last = front[-1:]
     if last in ("'", '"'):
         double = " (a quote inside single quotes is written twice)" if last == "'" else ""
-        return Code.QUOTE, f"`{_word(lines, at)}` follows the closing quotation mark{double}. Quote the whole value.", at
+        message = f"`{_word(lines, at)}` follows the closing quotation mark{double}. Quote the whole value."
+        return Code.QUOTE, message, at
     if last in ("]", "}"):
-        return Code.BRACKET, f"`{_word(lines, at)}` follows the closing `{last}`. Remove it, or quote the whole value.", at
+        message = f"`{_word(lines, at)}` follows the closing `{last}`. Remove it, or quote the whole value."
+        return Code.BRACKET, message, at
     return Code.SYNTAX, f"`{_word(lines, at)}` may not follow here. Quote the value.", at
 
 
@@ -219,7 +230,7 @@ def _second_colon(at: int, lines: Lines) -> _Diagnosis:
     if re.search(r"(?<!:):\s", front):
         return (
             Code.COLON,
-            "A second `: ` stands in this line. If it belongs to the value, put the value in quotes; else begin a new line.",
+            "A second `: ` stands in this line. If it belongs to the value, quote the value; else begin a new line.",
             at,
         )
     start = at - len(front.lstrip())
@@ -227,12 +238,12 @@ def _second_colon(at: int, lines: Lines) -> _Diagnosis:
     if above and re.search(r":(?:\s|$)", lines.line(above)):
         return (
             Code.INDENTATION,
-            f"This line is indented as if it belonged to line {above}, which already has a value. Align it with the keys above.",
+            f"This line is indented as if it belonged to line {above}, which already has a value. Align it.",
             start,
         )
     if above:
         line = lines.line(above)
-        first = lines.starts[above - 1] + len(line) - len(line.lstrip())
+        first = lines.starts[above - 1] + len(line) - len(line.lstrip(" -"))
         return (
             Code.COLON,
             f"`{_word(lines, first)}` is no `key: value`: the `:` with a blank behind it is missing.",
@@ -255,8 +266,3 @@ def _stream(problem: str, context: str, at: int, before: int, lines: Lines, load
     if "directive" in context or "incompatible" in problem:
         return Code.SYNTAX, "A line that begins with `%` is a directive of YAML, and this one is not known.", before
     return None
-
-
-def start() -> Position:
-    """The place to name when it is the whole file."""
-    return Position(1, 1)

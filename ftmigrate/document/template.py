@@ -7,7 +7,7 @@ import re
 from .text import Lines
 
 _ENGINE = re.compile(r"\$?\{\{|\{%|\{#|<%")
-_SHELL = re.compile(r"\$(?:[A-Za-z_]\w*|\{[A-Za-z_]\w*\})")
+_SHELL = re.compile(r"\$(?:[A-Za-z_]\w*|\{[A-Z_][A-Z0-9_]*\})")
 _QUOTED = re.compile(r"""(?<![^\s\[{,:-])("(?:[^"\\]|\\.)*"|'(?:[^']|'')*')""")
 _OPENS_BLOCK = re.compile(r"(?:^|[\s:-])[|>][-+0-9]{0,2}\s*(?:#.*)?$")
 
@@ -25,12 +25,15 @@ def _breaks(line: str, at: int) -> bool:
     return not before or before[-1] in ":-,[{?"
 
 
-def marker(lines: Lines, suspects: list[int]) -> tuple[int, str] | None:
-    """The first template marker (its offset and text), if one of the suspected lines holds one that breaks YAML."""
+def marker(lines: Lines, suspects: list[int], broken: int) -> tuple[int, str] | None:
+    """The first template marker (its offset and text), if one of the suspected lines holds one that breaks YAML.
+
+    On the `broken` line, where the parser gave up, any marker counts.
+    """
     found = None
     for number in sorted(set(suspects)):
         code = _code(lines.line(number))
-        match = _ENGINE.search(code)
+        match = next((each for each in _ENGINE.finditer(code) if number == broken or _breaks(code, each.start())), None)
         if match is None:
             match = _SHELL.search(code)
             if match is not None and not (code[: match.start()].strip() == "" or _inside_flow(code, match.start())):

@@ -51,7 +51,7 @@ def decode(data: bytes) -> str:
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise error(
             Code.ENCODING,
-            "The file is UTF-16 (it begins with that byte order mark); the framework opens it as UTF-8. Save it as UTF-8.",
+            "The file is UTF-16 (its first bytes say so); the framework opens it as UTF-8. Save it as UTF-8.",
             Position(1, 1),
         )
     data = data.removeprefix(b"\xef\xbb\xbf")

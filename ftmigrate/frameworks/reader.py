@@ -62,9 +62,13 @@ class Reader:
 
     def value(self, key: str) -> Any:
         """The document's value at a table key; ABSENT where there is none, or where an empty key means none."""
+        path = to_path(key)
         try:
-            value = self.document.at(to_path(key))
+            value = self.document.at(path)
         except KeyError:
+            return ABSENT
+        claim = self.table.unknown(path, self)
+        if claim is not None and claim.kind is not ClaimKind.CUSTOM:
             return ABSENT
         return ABSENT if value is None and self.table.null_is_absent else value
 
@@ -114,7 +118,9 @@ class Reader:
                 return fallback if fallback is not None and not found.leaves else found
             fallback = fallback or found
         if fallback is None:
-            raise RuntimeError(f"{self.table.framework} {self.version} does not answer {path}")
+            keys = [key for entry in self.table.by_setting.get(path, ()) for key in entry.keys]
+            missing = Unresolved(f"{keys[0]} is missing" if keys else f"{self.table.framework} does not say it")
+            return Setting(path, missing, Origin.DEFAULT)
         return fallback
 
     def _answer(self, entry: Answer, path: str) -> Setting | None:
@@ -125,7 +131,7 @@ class Reader:
                 decoded = self.group(entry)[path]
                 leaves = self.leaves(decoded.args)
                 origin = self._origin(leaves) if leaves else Origin.DEFAULT
-                return Setting(path, decoded.value, origin, leaves)
+                return Setting(path, decoded.value, origin, leaves, decoded.why)
             case Always(value=value, why=why):
                 return Setting(path, value, Origin.BEHAVIOUR, why=why)
             case Missing(value=value, why=why):
@@ -135,8 +141,8 @@ class Reader:
                     self._groups[id(entry)] = compute(self)
                 if path not in self._groups[id(entry)]:
                     return None
-                value, args = self._groups[id(entry)][path]
-                return Setting(path, value, Origin.DERIVED, self.leaves(args), why)
+                value, args, reason = self._groups[id(entry)][path]
+                return Setting(path, value, Origin.DERIVED, self.leaves(args), reason or why)
 
     def group(self, entry: Group) -> Mapping[str, Decoded]:
         if id(entry) not in self._groups:
@@ -221,6 +227,9 @@ class Reader:
         return found
 
     def _unfed(self, path: Path, leaf: Leaf) -> Claim:
+        unknown = self.table.unknown(path, self)
+        if unknown is not None:
+            return unknown
         reasons: list[Claim] = []
         for entry in self.table.entries:
             keys = getattr(entry, "keys", ())
@@ -245,9 +254,6 @@ class Reader:
                     reasons.append(Claim(ClaimKind.INERT, self._overruled(entry)))
         if reasons:
             return reasons[0]
-        unknown = self.table.unknown(path, self)
-        if unknown is not None:
-            return Claim(ClaimKind.UNKNOWN, unknown)
         return Claim(ClaimKind.PENDING, "known to the framework, not yet to ftmigrate")
 
     def _overruled(self, entry: Field | Group | Sources) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ftmigrate.document.model import Document, Path, Value, format_path
 from ftmigrate.run.conditions import Condition, View
+from ftmigrate.run.model import Claim
 from ftmigrate.run.source import Decoded
 
 if TYPE_CHECKING:
@@ -267,15 +268,15 @@ class Table:
     """A framework's table at one version.
 
     null_is_absent: what an empty key means unless an entry says otherwise. default_of: the pinned default of a key
-    (ABSENT where there is none) in the context of what is read. reads: whether the framework reads a key at all, and
-    why not (None: it does) - for the keys that no entry claims.
+    (ABSENT where there is none) in the context of what is read. unknown: the claim of a leaf that the framework does
+    not read at all, or that belongs to somebody else's component; None for those it reads.
     """
 
     framework: str
     version: str
     entries: tuple[Entry, ...]
     default_of: Callable[[str, Reader], object]
-    unknown: Callable[[Path, Reader], str | None]
+    unknown: Callable[[Path, Reader], Claim | None]
     null_is_absent: bool
     recipe_of: Callable[[Document, str | None], tuple[str | None, str]] = lambda _doc, told: (told, "told")
     tokens: Callable[[Reader], Mapping[str, str]] = lambda _reader: {}

@@ -44,11 +44,32 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class When:
-    """One of two alternatives: `then` where the column is there and not empty, else `otherwise`."""
+    """One of two alternatives: `then` where the column is there and not empty, else `otherwise`.
+
+    `missing`, where given, holds for a row without the column: the column is then an optional one.
+    """
 
     column: str
     then: tuple[Segment, ...]
     otherwise: tuple[Segment, ...] = ()
+    missing: tuple[Segment, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Where the framework refuses the row; the reason in words."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A list of mappings that hold a stretch of text each, and whether it is trained (`trained`: all are)."""
+
+    column: str
+    text_key: str
+    label_key: str
+    trained: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +82,12 @@ class Stripped:
 @dataclass(frozen=True, slots=True)
 class TurnFormat:
     """What stands around one message's content. strip: True takes outer white space off the content, a string takes
-    those characters off its end only."""
+    those characters off its end only. empty_footer: the footer behind an empty content, where it is another."""
 
     header: str
     footer: str
     strip: bool | str = False
+    empty_footer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +122,16 @@ class ChatFormat:
     separate: str | None = None
 
 
+class Ends(NamedTuple):
+    """End tokens that a framework looks for behind a content, and behind which turns it trains them.
+
+    turns: `turn` (the trained ones), `all`, `last` (the last one found), `none`. Only the first of the tokens counts.
+    """
+
+    tokens: tuple[str, ...]
+    turns: str = "turn"
+
+
 @dataclass(frozen=True, slots=True)
 class Loss:
     """Which parts of a conversation are trained.
@@ -107,6 +139,9 @@ class Loss:
     roles: those whose turns are trained. header, footer: whether the text around a trained turn's content is trained
     too. last_only: only the last trained turn counts. prefix, suffix: whether BOS / EOS around all are trained;
     edges_as_turn: instead, BOS is trained with the turn it stands before and EOS with the one it stands after.
+    contents: nothing but contents is trained (not the text around them, nor what the chat format itself adds, nor a
+    turn without content), a folded system message by its own role; and behind them the single tokens that `ends`
+    names, be they in the footer or the suffix.
     """
 
     roles: frozenset[str] = frozenset({"assistant"})
@@ -116,6 +151,8 @@ class Loss:
     prefix: bool = False
     suffix: bool = False
     edges_as_turn: bool = False
+    contents: bool = False
+    ends: tuple[Ends, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +172,7 @@ class Conversation:
     refused). `system`: a system message put in front; `replace_system`: in place of one that the data has, whose
     own are dropped. `skip_system`: system messages of the data are left out. `ordered`: refuses fewer than two
     messages, a system message that is not the first, two user messages in a row, an assistant message not after a
-    user's.
+    user's. `system_column`: a column that, where the row has it, gives a system message to a conversation without one.
     """
 
     format: ChatFormat
@@ -149,9 +186,10 @@ class Conversation:
     replace_system: bool = False
     skip_system: bool = False
     ordered: bool = False
+    system_column: str = ""
 
 
-Segment: TypeAlias = "Text | Column | When | Stripped | Conversation"
+Segment: TypeAlias = "Text | Column | When | Refused | Labelled | Stripped | Conversation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,8 +231,17 @@ def _segments(segments: Sequence[Segment], row: Row) -> Iterator[Piece]:
                 value = row.get(name)
                 text = "" if value is None else str(value)
                 yield Piece(text.strip() if strip else text, trained)
-            case When(column, then, otherwise):
+            case When(column, then, otherwise, missing):
+                if column not in row and missing is not None:
+                    otherwise = missing
                 yield from _segments(then if row.get(column) else otherwise, row)
+            case Refused(reason):
+                raise Unrenderable(reason)
+            case Labelled(column, text_key, label_key, trained):
+                listed = row.get(column)
+                if not isinstance(listed, list):
+                    raise Unrenderable(f"the row has no list in column {column}")
+                yield from (Piece(str(item[text_key]), trained or bool(item[label_key])) for item in listed)
             case Stripped(inner):
                 yield from _strip(merge(_segments(inner, row)))
             case Conversation():
@@ -216,6 +263,7 @@ def _strip(pieces: Sequence[Piece]) -> Iterator[Piece]:
 class _Message(NamedTuple):
     role: str
     content: tuple[Piece, ...]
+    added: bool = False
 
     @property
     def text(self) -> str:
@@ -236,6 +284,9 @@ def _messages(talk: Conversation, row: Row) -> list[_Message]:
                 raise Unrenderable(f"role {name} is not known")
             found.append(_Message(talk.roles[name], (Piece(str(item[talk.content_key]), False),)))
     has_system = bool(found) and found[0].role == "system"
+    if talk.system_column in row and not has_system:
+        found.insert(0, _Message("system", (Piece(str(row[talk.system_column]), False),)))
+        has_system = True
     if talk.skip_system or (talk.replace_system and talk.system is not None):
         found = [message for message in found if message.role != "system"]
         has_system = False
@@ -243,7 +294,7 @@ def _messages(talk: Conversation, row: Row) -> list[_Message]:
         found.insert(0, _Message("system", (Piece(talk.system, False),)))
         has_system = True
     if talk.format.default_system is not None and not has_system:
-        found.insert(0, _Message("system", (Piece(talk.format.default_system, False),)))
+        found.insert(0, _Message("system", (Piece(talk.format.default_system, False),), added=True))
     return found
 
 
@@ -279,18 +330,22 @@ def _conversation(talk: Conversation, row: Row) -> Iterator[Piece]:
     if talk.ordered:
         _check_order(messages)
     folded: tuple[str, ...] = ()
+    system_counts = False
     if shape.system_in_user is not None and messages and messages[0].role == "system":
         before, after = shape.system_in_user
+        system_counts = _counts(messages[0], loss)
         content = messages.pop(0).content
         if shape.separate is None:
             content = _trim(content, shape.system_strip)
         folded = (before, "".join(piece.text for piece in content), after)
-    trained_at = [i for i, message in enumerate(messages) if message.role in loss.roles]
+    trained_at = [i for i, message in enumerate(messages) if _counts(message, loss)]
     if loss.last_only:
         trained_at = trained_at[-1:]
     if not messages:
         yield Piece(shape.prefix + shape.suffix, False)
+    last_trained = max(trained_at, default=-1)
     seen: set[str] = set()
+    bare = True  # whether nothing stands behind the prefix yet
     spaced = False  # whether the message before, in the same exchange, ends with a space
     for index, message in enumerate(messages):
         is_last = index == len(messages) - 1
@@ -298,6 +353,7 @@ def _conversation(talk: Conversation, row: Row) -> Iterator[Piece]:
         turn = (shape.last.get(message.role) if is_last else None) or turn or shape.roles.get(message.role)
         if turn is None:
             raise Unrenderable(f"the chat format has no {message.role} turn")
+        footer = turn.footer if turn.empty_footer is None or message.text else turn.empty_footer
         trained = index in trained_at
         opens = index == 0 or (shape.keep_prefix_per_exchange and messages[index - 1].role == "assistant")
         if opens:
@@ -305,45 +361,102 @@ def _conversation(talk: Conversation, row: Row) -> Iterator[Piece]:
         inside: tuple[str, ...] = ()
         if message.role == "user" and ("user" not in seen or shape.system_in_every_user):
             inside = folded
+        closes = message.role == "assistant" if shape.keep_prefix_per_exchange else is_last
+        if loss.contents:
+            yield Piece(turn.header, False)
+            for at, text in enumerate(inside):
+                yield Piece(text, system_counts and at == 1)
+            yield from (Piece(piece.text, trained) for piece in _trim(message.content, turn.strip))
+            behind = turn.footer + (shape.suffix if closes else "")
+            yield from _ends(behind, loss.ends, {"turn": trained, "all": True, "last": index == last_trained})
+            seen.add(message.role)
+            continue
         if shape.separate is None:
             yield Piece(turn.header, trained and loss.header)
             yield Piece("".join(inside), trained)
             for piece in _trim(message.content, turn.strip):
                 yield Piece(piece.text, trained)
-            yield Piece(turn.footer, trained and loss.footer)
+            yield Piece(footer, trained and loss.footer)
         else:
-            items = [text for text in (turn.header, *inside, message.text, turn.footer) if text]
+            items = [text for text in (turn.header, *inside, message.text, footer) if text]
             lead = shape.separate if opens or spaced else ""
             texts = [lead + text.rstrip(" ") for text in items if text.rstrip(" ")]
             joined = "".join(texts)
-            yield Piece(joined.removeprefix(lead) if opens else joined, trained)
-            spaced = (turn.footer or message.text).endswith(" ")
-        if message.role == "assistant" if shape.keep_prefix_per_exchange else is_last:
+            bare = opens or bare
+            yield Piece(joined.removeprefix(shape.separate) if bare else joined, trained)
+            bare = bare and not joined
+            spaced = (footer or message.text).endswith(" ")
+        if closes:
             yield Piece(shape.suffix, trained if loss.edges_as_turn else loss.suffix)
         seen.add(message.role)
+
+
+def _counts(message: _Message, loss: Loss) -> bool:
+    if loss.contents and (message.added or not message.text.strip()):
+        return False
+    return message.role in loss.roles
+
+
+def _ends(text: str, rules: Sequence[Ends], holds: Mapping[str, bool]) -> Iterator[Piece]:
+    marked = set()
+    for tokens, turns in rules:
+        found = [(text.index(token), token) for token in tokens if token and token in text]
+        if found and holds.get(turns, False):
+            at, token = min(found)
+            marked.add((at, at + len(token)))
+    at = 0
+    for start, end in sorted(marked):
+        yield Piece(text[at:start], False)
+        yield Piece(text[start:end], True)
+        at = end
+    yield Piece(text[at:], False)
 
 
 # --- comparison -------------------------------------------------------------------------------------------------
 
 
-def columns(segments: Sequence[Segment]) -> dict[str, Conversation | None]:
-    """The columns a rendering reads: name -> the conversation that reads it as a list of messages, or None for text."""
-    found: dict[str, Conversation | None] = {}
+def columns(segments: Sequence[Segment]) -> dict[str, Conversation | Labelled | None]:
+    """The columns a rendering needs: name -> the segment that reads it as a list of mappings, or None for text."""
+    found: dict[str, Conversation | Labelled | None] = {}
     for segment in segments:
         match segment:
             case Column(name):
                 found.setdefault(name, None)
-            case When(column, then, otherwise):
-                found.setdefault(column, None)
-                found.update({k: v for k, v in columns((*then, *otherwise)).items() if k not in found})
-            case Stripped(inner):
-                found.update({k: v for k, v in columns(inner).items() if k not in found})
+            case When(column, then, otherwise, missing):
+                inner = dict(columns((*then, *otherwise, *(missing or ()))))
+                if missing is None:
+                    found.setdefault(column, None)
+                else:
+                    inner.pop(column, None)
+                found.update({k: v for k, v in inner.items() if k not in found})
+            case Labelled(name):
+                found[name] = segment
+            case Stripped(segments):
+                found.update({k: v for k, v in columns(segments).items() if k not in found})
             case Conversation(turns=turns, column=column):
                 if column:
                     found[column] = segment
                 for turn in turns:
                     found.update({k: v for k, v in columns(turn.content).items() if k not in found})
-            case Text():
+            case Text() | Refused():
+                pass
+    return found
+
+
+def optional_columns(segments: Sequence[Segment]) -> set[str]:
+    """The columns a rendering reads only where a row has them."""
+    found: set[str] = set()
+    for segment in segments:
+        match segment:
+            case When(column, then, otherwise, missing):
+                found |= {column} if missing is not None else set()
+                found |= optional_columns((*then, *otherwise))
+            case Stripped(segments):
+                found |= optional_columns(segments)
+            case Conversation(turns=turns, system_column=column):
+                found |= {column} if column else set()
+                found |= {name for turn in turns for name in optional_columns(turn.content)}
+            case _:
                 pass
     return found
 
@@ -365,8 +478,11 @@ class Sample(NamedTuple):
 
 
 def samples(*renderings: Rendering) -> list[Sample]:
-    """Rows that tell renderings apart: all columns filled, each one empty, outer white space, several turns."""
-    names: dict[str, Conversation | None] = {}
+    """Rows that tell renderings apart: all columns filled, each one empty, outer white space, several turns.
+
+    Columns that a rendering reads only where they are there are filled in rows of their own, for the first rendering.
+    """
+    names: dict[str, Conversation | Labelled | None] = {}
     for rendering in renderings:
         names.update({k: v for k, v in columns(rendering.segments).items() if names.get(k) is None})
     text = [name for name, talk in names.items() if talk is None]
@@ -383,12 +499,22 @@ def samples(*renderings: Rendering) -> list[Sample]:
     padded |= {name: _talk(talk, _TALKS[0], padded=True) for name, talk in talks.items()}
     out.append(Sample(PADDED, padded))
     out += [Sample(f"empty {name}", {**out[0].row, name: ""}) for name in text]
+    extra = optional_columns(renderings[0].segments) - set(names) if renderings else set()
+    out += [Sample(f"with {name}", {**out[0].row, name: f"<{name} 1>\nline two"}) for name in sorted(extra)]
     return out
 
 
-def _talk(talk: Conversation, turns: Sequence[str], padded: bool) -> list[dict[str, str]]:
+def _talk(talk: Conversation | Labelled, turns: Sequence[str], padded: bool) -> list[dict[str, object]]:
+    if isinstance(talk, Labelled):
+        return [
+            {
+                talk.label_key: role == "assistant",
+                talk.text_key: f" <{role} {index}> \n" if padded else f"<{role} {index}>",
+            }
+            for index, role in enumerate(turns)
+        ]
     names = {role: name for name, role in reversed(list(talk.roles.items()))}
-    messages = []
+    messages: list[dict[str, object]] = []
     for index, role in enumerate(turns):
         content = f"<{role} {index}>\nline two"
         shown = f" {content} \n" if padded else content
@@ -408,11 +534,14 @@ def compare(wanted: Rendering, got: Rendering, tokens: Mapping[str, str] | None 
     """How `got` differs from `wanted` on the sample rows; empty when they render alike.
 
     `tokens` gives the text of `{bos}` and `{eos}` where it is known, so that `{eos}` and `<|eot_id|>` can be equal.
-    Trailing masked text (an EOS nobody is trained on) does not count: it changes no loss.
+    Trailing masked text (an EOS nobody is trained on) does not count, nor does the mask of a BOS: neither changes the
+    loss.
     """
     found: dict[tuple[str, str], Difference] = {}
+    wanted, got = (with_tokens(rendering, tokens or {}) for rendering in (wanted, got))
+    bos = (tokens or {}).get("bos") or "{bos}"
     for kind, row in samples(wanted, got):
-        first, second = (_outcome(rendering, row, tokens or {}) for rendering in (wanted, got))
+        first, second = (_outcome(rendering, row, bos) for rendering in (wanted, got))
         if first == second or first is None:
             continue
         difference = _difference(kind, first, second)
@@ -420,13 +549,13 @@ def compare(wanted: Rendering, got: Rendering, tokens: Mapping[str, str] | None 
     return list(found.values())
 
 
-def _outcome(rendering: Rendering, row: Row, tokens: Mapping[str, str]) -> tuple[Piece, ...] | None:
+def _outcome(rendering: Rendering, row: Row, bos: str) -> tuple[Piece, ...] | None:
     try:
         pieces = list(evaluate(rendering, row))
     except Unrenderable:
         return None
-    for name, text in tokens.items():
-        pieces = [Piece(piece.text.replace("{" + name + "}", text), piece.trained) for piece in pieces]
+    if pieces and pieces[0].trained and pieces[0].text.startswith(bos):
+        pieces[:1] = [Piece(bos, False), Piece(pieces[0].text[len(bos) :], True)]
     while pieces and not pieces[-1].trained:
         pieces.pop()
     return merge(pieces)
@@ -471,12 +600,43 @@ def _masks(wanted: tuple[Piece, ...], got: tuple[Piece, ...]) -> Iterator[tuple[
 
 
 def with_tokens(rendering: Rendering, tokens: Mapping[str, str]) -> Rendering:
-    """The rendering with `{bos}` / `{eos}` filled in at its top level."""
+    """The rendering with `{bos}` / `{eos}` filled in where `tokens` has them."""
+    if not tokens:
+        return rendering
 
     def fill(text: str) -> str:
         for name, value in tokens.items():
             text = text.replace("{" + name + "}", value)
         return text
 
-    segments = tuple(replace(s, text=fill(s.text)) if isinstance(s, Text) else s for s in rendering.segments)
-    return replace(rendering, segments=segments)
+    def turn(found: TurnFormat) -> TurnFormat:
+        return replace(found, header=fill(found.header), footer=fill(found.footer))
+
+    def each(segments: tuple[Segment, ...]) -> tuple[Segment, ...]:
+        return tuple(one(segment) for segment in segments)
+
+    def one(segment: Segment) -> Segment:
+        match segment:
+            case Text(text):
+                return replace(segment, text=fill(text))
+            case When(_, then, otherwise, missing):
+                absent = None if missing is None else each(missing)
+                return replace(segment, then=each(then), otherwise=each(otherwise), missing=absent)
+            case Stripped(inner):
+                return Stripped(each(inner))
+            case Conversation(shape, loss, turns):
+                shape = replace(
+                    shape,
+                    roles={role: turn(found) for role, found in shape.roles.items()},
+                    last={role: turn(found) for role, found in shape.last.items()},
+                    first={role: turn(found) for role, found in shape.first.items()},
+                    prefix=fill(shape.prefix),
+                    suffix=fill(shape.suffix),
+                )
+                loss = replace(loss, ends=tuple(Ends(tuple(map(fill, names)), when) for names, when in loss.ends))
+                turns = tuple(replace(found, content=each(found.content)) for found in turns)
+                return replace(segment, format=shape, loss=loss, turns=turns)
+            case _:
+                return segment
+
+    return replace(rendering, segments=each(rendering.segments))

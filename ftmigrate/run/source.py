@@ -20,7 +20,8 @@ class Location:
 
 
 class Decoded(NamedTuple):
-    """A decoded setting's value and the arguments of the construct that it came from."""
+    """A decoded setting's value, the arguments of the construct that it came from, and what grounds it if unclear."""
 
     value: object
-    args: tuple[str, ...]
+    args: tuple[str, ...] = ()
+    why: str = ""

@@ -1,8 +1,9 @@
-"""Answers what Axolotl makes of a config. Run by file path inside Axolotl's own environment; needs nothing of ftmigrate.
+"""Answers what Axolotl makes of a config. Run by file path inside Axolotl's own environment, without ftmigrate.
 
 One JSON object a line on standard input, one JSON line on standard output for each:
 
-* `{"id": 1, "op": "load", "path": F | "text": T | "config": {...}, "gpus": 1, "nodes": 1, "compute_capability": "sm_90"}`
+* `{"id": 1, "op": "load", "path": F | "text": T | "config": {...},
+  "gpus": 1, "nodes": 1, "compute_capability": "sm_90"}`
   -> `{"id": 1, "ok": true, "resolved": {...}, "normalized": {...} | null, "notes": [...]}`
   or `{"id": 1, "ok": false, "error": {"stage", "type", "message"}}`
 * `{"op": "version"}`, `{"op": "quit"}`
@@ -19,6 +20,10 @@ sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry or os.getcwd
 
 import json  # noqa: E402
 import time  # noqa: E402
+import traceback  # noqa: E402
+from enum import Enum  # noqa: E402
+from importlib import import_module  # noqa: E402
+from importlib.metadata import version  # noqa: E402
 from typing import Any  # noqa: E402
 
 # Answers go to a private copy of standard output; everything else that is printed goes to standard error.
@@ -51,21 +56,15 @@ class Axolotl:
 
     def __init__(self) -> None:
         started = time.monotonic()
-        import axolotl.cli.config as cli
-        import axolotl.utils.config as config
-        import torch
-        import yaml
-        from axolotl.integrations.base import PluginManager
-        from axolotl.utils.dict import DictDefault
-
-        self.cli, self.config, self.yaml = cli, config, yaml
-        self.plugins, self.mapping = PluginManager, DictDefault
-        self.torch_version = str(torch.__version__)
+        self.cli = import_module("axolotl.cli.config")
+        self.config = import_module("axolotl.utils.config")
+        self.yaml = import_module("yaml")
+        self.plugins = import_module("axolotl.integrations.base").PluginManager
+        self.mapping = import_module("axolotl.utils.dict").DictDefault
+        self.torch_version = str(import_module("torch").__version__)
         self.import_seconds = round(time.monotonic() - started, 2)
 
     def version(self) -> dict[str, Any]:
-        from importlib.metadata import version
-
         return {
             "framework": "axolotl",
             "version": version("axolotl"),
@@ -99,6 +98,7 @@ class Axolotl:
                 env_capabilities={"torch_version": self.torch_version.split("+", maxsplit=1)[0]},
             )
         except Exception as error:
+            self.plugins.get_instance().on_config_validation_error(cfg)
             raise Refused("validate", error) from error
         resolved = plain(validated)
         for told in ("capabilities", "env_capabilities"):
@@ -124,7 +124,7 @@ class Axolotl:
             cfg.axolotl_config_path = request["path"]
         return cfg
 
-    def _normalize(self, cfg: Any) -> tuple["dict[str, Any] | None", list[str]]:
+    def _normalize(self, cfg: Any) -> tuple[dict[str, Any] | None, list[str]]:
         """The derived settings; only a model that lies here can be asked for its config without a network."""
         model = cfg.base_model_config or cfg.base_model
         if not os.path.isfile(os.path.join(str(model), "config.json")):
@@ -154,8 +154,6 @@ def capabilities(request: dict[str, Any]) -> dict[str, Any]:
 
 def plain(value: Any) -> Any:
     """`value` in JSON's types: enums by value, models by their set fields, the rest as text."""
-    from enum import Enum
-
     if isinstance(value, Enum):
         return plain(value.value)
     if value is None or isinstance(value, (bool, int, float, str)):
@@ -186,8 +184,6 @@ def main() -> int:
     try:
         framework = Axolotl()
     except Exception as error:
-        import traceback
-
         traceback.print_exc()
         send({"id": None, **fault(error)})
         return 1

@@ -1,0 +1,49 @@
+"""torchtune: recipe configs (YAML as OmegaConf loads it)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ftmigrate.document.model import Document, Unresolved, Value
+from ftmigrate.frameworks.registry import Command, Framework
+from ftmigrate.frameworks.table import Table
+from ftmigrate.run.model import Run
+
+
+def _table(version: str) -> Table:
+    from ftmigrate.frameworks.torchtune.table import table
+
+    return table(version)
+
+
+def _parse(data: bytes, name: str, overrides: Sequence[str]) -> Document:
+    from ftmigrate.document.yaml import OMEGACONF, parse
+
+    return parse(data, name, OMEGACONF, overrides)
+
+
+def _detect(document: Document) -> int:
+    """Components are what no other framework's config has."""
+    return sum(isinstance(node, dict) and "_component_" in node for node in document.tree.values())
+
+
+def _commands(run: Run, path: str) -> tuple[Command, ...]:
+    world = run["parallel.world_size"]
+    spread = f"--nproc_per_node {world} " if run["parallel.strategy"] != "single" else ""
+    return (Command("train", f"tune run {spread}{run.recipe} --config {path}"),)
+
+
+def _placeholder(key: str, value: Unresolved) -> Value:
+    return f"TODO: {value.expression}"
+
+
+FRAMEWORK = Framework(
+    name="torchtune",
+    title="torchtune",
+    table=_table,
+    parse=_parse,
+    detect=_detect,
+    commands=_commands,
+    placeholder=_placeholder,
+    status="reads every recipe config of 0.6.1 and main; in maintenance mode, its successor is paused",
+)

@@ -29,7 +29,7 @@ class TokenizerFormat:
     bos: the text of the BOS that the family's hub tokenizer itself puts at the start, "" for none. eos: the text of
     torchtune's own EOS, which for some checkpoints of a family is not the hub tokenizer's (base against instruct).
     completion: BOS and EOS around plain text (`encode` with both); empty_completion: whether an empty text has them.
-    refuses: prompt templates that the tokenizer does not run with, and why.
+    refuses: prompt templates that the tokenizer does not run with, or that are not described with it, and why.
     """
 
     chat: ChatFormat
@@ -52,24 +52,30 @@ class Template:
     """A prompt template: text before and after the content, by role; a role not named is left as it is.
 
     refused: roles that raise an error. system_in_every_user: the system message is no message of its own but stands,
-    with its own text around it, in each user message.
+    with its own text around it, in each user message. open_if_empty: the text after an assistant message is left out
+    where that message is the last and empty.
     """
 
     roles: Mapping[str, tuple[str, str]]
     refused: frozenset[str] = frozenset()
     system_in_every_user: bool = False
+    open_if_empty: bool = False
 
+
+CHATML = "torchtune.data.ChatMLTemplate"
+LLAMA2 = "torchtune.models.llama2.Llama2ChatTemplate"
 
 TEMPLATES: Mapping[str, Template] = {
-    "torchtune.data.ChatMLTemplate": Template(
-        {role: (f"<|im_start|>{role}\n", "<|im_end|>\n") for role in ("system", "user", "assistant")}
+    CHATML: Template(
+        {role: (f"<|im_start|>{role}\n", "<|im_end|>\n") for role in ("system", "user", "assistant")},
+        open_if_empty=True,
     ),
     "torchtune.data.GrammarErrorCorrectionTemplate": Template(
         {"user": ("Correct this to standard English: ", "\n---\nCorrected: ")}
     ),
     "torchtune.data.SummarizeTemplate": Template({"user": ("Summarize this dialogue:\n", "\n---\nSummary:\n")}),
     "torchtune.data.QuestionAnswerTemplate": Template({"user": ("Question: ", "\n\nAnswer: ")}),
-    "torchtune.models.llama2.Llama2ChatTemplate": Template(
+    LLAMA2: Template(
         {"system": ("<<SYS>>\n", "\n<</SYS>>\n\n"), "user": ("[INST] ", " [/INST] ")}, system_in_every_user=True
     ),
     "torchtune.models.mistral.MistralChatTemplate": Template(
@@ -107,7 +113,12 @@ _QWEN = TokenizerFormat(
     bos="",
     eos="<|im_end|>",
     completion=("", "<|im_end|>"),
-    refuses={"torchtune.data.ChatMLTemplate": "the tokenizer adds the same markers itself and refuses the template"},
+    refuses={CHATML: "the tokenizer adds the same markers itself and refuses the template"},
+)
+_QWEN2 = replace(
+    _QWEN,
+    # the tokenizer looks for the last message at its place before the template took the system message away
+    refuses={**_QWEN.refuses, LLAMA2: "a row with a system message ends with <|im_end|> twice"},
 )
 _PHI4_TURNS = _turns("<|im_start|>{role}<|im_sep|>", "<|im_end|>", " ")
 _PHI3 = TokenizerFormat(
@@ -148,7 +159,7 @@ FORMATS: Mapping[str, TokenizerFormat] = {
         completion=("<|endoftext|>", "<|im_end|>"),
         item_strip=" ",
     ),
-    "torchtune.models.qwen2.qwen2_tokenizer": _QWEN,
+    "torchtune.models.qwen2.qwen2_tokenizer": _QWEN2,
     "torchtune.models.qwen2_5.qwen2_5_tokenizer": _QWEN,
 }
 
@@ -173,9 +184,7 @@ def default_template(tokenizer: str, version: str) -> Value:
     return default
 
 
-def chat_format(
-    tokenizer: str, prompt_template: Value, version: str = "0.6.1"
-) -> tuple[ChatFormat, Loss] | Unresolved:
+def chat_format(tokenizer: str, prompt_template: Value, version: str = "0.6.1") -> tuple[ChatFormat, Loss] | Unresolved:
     """The chat format with `prompt_template` inside it (None for none), and how BOS and EOS are masked."""
     base = tokenizer_format(tokenizer, version)
     if base is None:
@@ -219,11 +228,16 @@ def _inside(base: TokenizerFormat, template: Template) -> ChatFormat:
         before, after = template.roles.get(role, ("", ""))
         return replace(turn, header=turn.header + item(before), footer=item(after) + turn.footer)
 
+    def closing(role: str, turn: TurnFormat) -> TurnFormat:
+        end = turn.footer if template.open_if_empty and role == "assistant" else None
+        return replace(wrapped(role, turn), empty_footer=end)
+
     out = template.refused | ({"system"} if template.system_in_every_user else frozenset())
+    last = base.chat.last or ({"assistant": base.chat.roles["assistant"]} if template.open_if_empty else {})
     shape = replace(
         base.chat,
         roles={role: wrapped(role, turn) for role, turn in base.chat.roles.items() if role not in out},
-        last={role: wrapped(role, turn) for role, turn in base.chat.last.items() if role not in out},
+        last={role: closing(role, turn) for role, turn in last.items() if role not in out},
     )
     if not template.system_in_every_user:
         return shape

@@ -1,4 +1,4 @@
-"""Answers what torchtune makes of a config. Run by file path inside torchtune's own environment; needs nothing of ftmigrate.
+"""Answers what torchtune makes of a config. Run by file path inside torchtune's own environment, without ftmigrate.
 
 One JSON object a line on standard input, one JSON line on standard output for each:
 
@@ -8,8 +8,8 @@ One JSON object a line on standard input, one JSON line on standard output for e
 * `{"op": "version"}`, `{"op": "quit"}`
 
 The steps: OmegaConf's loader, `torchtune.config.validate` (what `tune validate` runs), then each component at any
-depth, imported as torchtune imports it and bound to the arguments that the file gives it. `missing` names required arguments that
-the file does not give: the recipe may supply them, so they are no refusal.
+depth, imported as torchtune imports it and bound to the arguments that the file gives it. `missing` names required
+arguments that the file does not give: the recipe may supply them, so they are no refusal.
 """
 
 import os
@@ -23,7 +23,10 @@ import inspect  # noqa: E402
 import io  # noqa: E402
 import json  # noqa: E402
 import time  # noqa: E402
+import traceback  # noqa: E402
 from collections.abc import Iterator  # noqa: E402
+from importlib import import_module  # noqa: E402
+from importlib.metadata import version  # noqa: E402
 from typing import Any  # noqa: E402
 
 # Answers go to a private copy of standard output; everything else that is printed goes to standard error.
@@ -31,7 +34,9 @@ _ANSWERS = os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n")
 os.dup2(2, 1)
 sys.stdout = sys.stderr
 
-os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", DO_NOT_TRACK="1", WANDB_MODE="offline", CUDA_VISIBLE_DEVICES="")
+os.environ.update(
+    HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", DO_NOT_TRACK="1", WANDB_MODE="offline", CUDA_VISIBLE_DEVICES=""
+)
 
 
 class Refused(Exception):
@@ -48,22 +53,16 @@ class Torchtune:
 
     def __init__(self) -> None:
         started = time.monotonic()
-        import torch
-        import torchtune.config
-        import torchtune.models
-        import torchtune.training  # noqa: F401
-        from omegaconf import DictConfig, OmegaConf
-        from torchtune.config._utils import _get_component_from_path
-
-        self.validate = torchtune.config.validate
-        self.component = _get_component_from_path
-        self.omegaconf, self.mapping = OmegaConf, DictConfig
-        self.torch_version = str(torch.__version__)
+        for part in ("models", "training", "datasets", "modules.loss"):  # what every config names
+            import_module(f"torchtune.{part}")
+        self.validate = import_module("torchtune.config").validate
+        self.component = import_module("torchtune.config._utils")._get_component_from_path
+        omegaconf = import_module("omegaconf")
+        self.omegaconf, self.mapping = omegaconf.OmegaConf, omegaconf.DictConfig
+        self.torch_version = str(import_module("torch").__version__)
         self.import_seconds = round(time.monotonic() - started, 2)
 
     def version(self) -> dict[str, Any]:
-        from importlib.metadata import version
-
         return {
             "framework": "torchtune",
             "version": version("torchtune"),
@@ -76,21 +75,27 @@ class Torchtune:
         cfg = self._parse(request)
         try:
             self.validate(cfg)
+        except TypeError as error:
+            self._components(self.omegaconf.to_container(cfg))  # says the same with the component's path
+            raise Refused("validate", error) from error
         except Exception as error:
             raise Refused("validate", error) from error
         try:
             resolved = self.omegaconf.to_container(cfg, resolve=True, throw_on_missing=True)
         except Exception as error:
             raise Refused("resolve", error) from error
+        return {"resolved": resolved, "missing": self._components(resolved), "notes": []}
+
+    def _components(self, tree: Any) -> dict[str, list[str]]:
         missing = {}
-        for path, node in components(resolved, ""):
+        for path, node in components(tree, ""):
             try:
                 absent = self._bind(node)
             except Exception as error:
-                raise Refused("components", TypeError(f"{path}: {error}")) from error
+                raise Refused("components", type(error)(f"{path}: {error}")) from error
             if absent:
                 missing[path] = absent
-        return {"resolved": resolved, "missing": missing, "notes": []}
+        return missing
 
     def _parse(self, request: dict[str, Any]) -> Any:
         try:
@@ -125,7 +130,7 @@ class Torchtune:
         ]
 
 
-def components(node: Any, path: str) -> "Iterator[tuple[str, dict[str, Any]]]":
+def components(node: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every mapping with a `_component_` in the tree, with its path."""
     if isinstance(node, dict):
         if isinstance(node.get("_component_"), str):
@@ -153,8 +158,6 @@ def main() -> int:
     try:
         framework = Torchtune()
     except Exception as error:
-        import traceback
-
         traceback.print_exc()
         send({"id": None, **fault(error)})
         return 1

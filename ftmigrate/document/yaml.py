@@ -1,0 +1,205 @@
+"""YAML to a `Document`, as the framework's own loader reads it, with a place for every value.
+
+Positions count lines and characters from 1; a byte order mark counts for nothing and is not in `Document.text`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+
+import yaml as pyyaml
+
+from . import interpolation, template
+from . import overrides as command_line
+from .codes import Code, error
+from .comments import Comment, comments
+from .compose import compose, position
+from .model import Document, Leaf, Path, Position, Source, Span, Value, is_leaf, walk
+from .nodes import Tree
+from .scalars import OMEGACONF, PYYAML, Dialect
+from .text import Lines, decode
+
+__all__ = ["OMEGACONF", "PYYAML", "Dialect", "comments_above", "parse", "value"]
+
+_Via = Mapping[Path, tuple[Path, ...]]
+
+
+def parse(data: bytes, name: str, dialect: Dialect, overrides: Sequence[str] = ()) -> Document:
+    """Read a config file. Raises DocumentError with the one diagnostic that says why it cannot be read.
+
+    `overrides` are the launcher's arguments after the config (`lr=1e-4`, `~seed`); they apply before interpolation.
+    """
+    text = decode(data)
+    lines = Lines(text)
+    root = compose(text, dialect, lines)
+    if root is None or (isinstance(root, pyyaml.ScalarNode) and not root.value and not root.style):
+        raise error(Code.EMPTY, "The file holds no keys, only blank lines or comments.", Position(1, 1))
+    if not isinstance(root, pyyaml.MappingNode):
+        raise _not_a_mapping(root, lines)
+    reader = Tree(lines, dialect)
+    tree = reader.value(root, (), None)
+    assert isinstance(tree, dict)
+
+    applied: Mapping[Path, str] = {}
+    if overrides:
+        tree, applied = command_line.apply(tree, overrides, dialect, lambda source: value(source, dialect))
+    via: _Via = {}
+    if dialect is OMEGACONF and ("${" in text or "???" in text or overrides):
+        tree, via = interpolation.resolve(tree, lambda path, part: _place(reader, path, part, applied))
+    notes = comments(root, text, lines.starts)
+    return Document(
+        name=name,
+        text=text,
+        tree=tree,
+        leaves=_leaves(tree, reader, notes, applied, via),
+        header=_header(notes, position(root.value[0][0].start_mark).line if root.value else len(lines) + 1),
+        warnings=tuple(reader.warnings),
+        sections=_sections(tree, reader, applied),
+    )
+
+
+def value(text: str, dialect: Dialect) -> Value:
+    """The value of a piece of YAML that is no file, such as an override's. Raises DocumentError."""
+    lines = Lines(decode(text.encode("utf-8", "surrogatepass")))
+    root = compose(lines.text, dialect, lines)
+    return None if root is None else Tree(lines, dialect).value(root, (), None)
+
+
+def comments_above(document: Document, path: Path) -> tuple[str, ...]:
+    """The lines of comment directly above a key, without `#`; empty when a blank line or another key comes first."""
+    leaf = document.leaves.get(path)
+    key = leaf.key if leaf is not None else document.sections.get(path)
+    if key is None:
+        return ()
+    notes = _comments_of(document.text)
+    found = []
+    line = key.start.line - 1
+    while line in notes and notes[line].alone:
+        found.append(notes[line].text)
+        line -= 1
+    return tuple(reversed(found))
+
+
+@lru_cache(maxsize=4)
+def _comments_of(text: str) -> Mapping[int, Comment]:
+    lines = Lines(text)
+    root = compose(text, OMEGACONF, lines)
+    return comments(root, text, lines.starts) if root is not None else {}
+
+
+def _not_a_mapping(root: pyyaml.Node, lines: Lines) -> Exception:
+    place = lines.position(root.start_mark.index)
+    if isinstance(root, pyyaml.SequenceNode):
+        return error(Code.NOT_A_MAPPING, "The file is a list; a config is made of `key: value` lines.", place)
+    found = template.marker(lines, [place.line], place.line)
+    if found is not None:
+        return error(Code.TEMPLATE, template.message(lines.text, found[0]), lines.position(found[0]))
+    return error(
+        Code.NOT_A_MAPPING,
+        f"The file is one single value, beginning `{lines.line(place.line)[place.column - 1 :][:40].rstrip()}`; "
+        "a config is made of `key: value` lines, with a blank behind the `:`.",
+        place,
+    )
+
+
+def _header(notes: Mapping[int, Comment], first: int) -> tuple[str, ...]:
+    return tuple(note.text for line, note in notes.items() if line < first and note.alone)
+
+
+def _nearest(table: Mapping[Path, object], path: Path) -> Path | None:
+    """The path itself or the nearest one above that the table holds, the root excepted."""
+    for length in range(len(path), 0, -1):
+        if path[:length] in table:
+            return path[:length]
+    return None
+
+
+def _place(reader: Tree, path: Path, part: str, applied: Mapping[Path, str]) -> Position:
+    """Where a part of the value at this path stands; for an override the key that it replaces, if any."""
+    near = _nearest(reader.places, path)
+    if near is None:
+        return Position(1, 1)
+    place = reader.places[near]
+    if _nearest(applied, path) is not None:
+        return position(place.key.start_mark) if place.key is not None else position(place.node.start_mark)
+    start, end = reader.extent(place.node)
+    at = reader.text.find(part, start, end)
+    return reader.lines.position(at if at >= 0 else start)
+
+
+def _leaves(
+    tree: dict[str, Value], reader: Tree, notes: Mapping[int, Comment], applied: Mapping[Path, str], via: _Via
+) -> dict[Path, Leaf]:
+    found: dict[Path, Leaf] = {}
+    places, text = reader.places, reader.text
+    for path, leaf_value in walk(tree):
+        place = places.get(path)
+        if place is None or (place.key is None and isinstance(path[-1], int)):
+            near = _nearest(places, path)
+            place = places[near]._replace(key=_key_node(reader, near)) if near is not None else None
+        key = reader.span(place.key) if place is not None and place.key is not None else None
+        override = _nearest(applied, path) if applied else None
+        if override is not None or place is None:
+            raw = applied[override] if override is not None else ""
+            found[path] = Leaf(path, leaf_value, raw, key, None, Source.OVERRIDE, _used(path, leaf_value, via))
+            continue
+        start, end = reader.extent(place.node)
+        span = reader.span(place.node)
+        comment = None
+        if notes:
+            note = notes.get(span.start.line if getattr(place.node, "style", None) in ("|", ">") else span.end.line)
+            comment = note.text.strip() if note is not None and not note.alone else None
+        used = _used(path, leaf_value, via) if via else ()
+        found[path] = Leaf(path, leaf_value, text[start:end], key, span, Source.FILE, used, comment)
+    if via:
+        _settle(found)
+    return found
+
+
+def _used(path: Path, leaf_value: Value, via: _Via) -> tuple[Path, ...]:
+    used = list(via.get(path, ()))
+    if isinstance(leaf_value, list):
+        for index in range(len(leaf_value)):
+            used += via.get((*path, index), ())
+    return tuple(dict.fromkeys(used))
+
+
+def _settle(leaves: dict[Path, Leaf]) -> None:
+    """Name leaves in `via`: an item of a list of scalars by its list, a mapping by the leaves below it."""
+    for path, leaf in leaves.items():
+        if not leaf.via or all(used in leaves for used in leaf.via):
+            continue
+        named: dict[Path, None] = {}
+        for used in leaf.via:
+            if (near := _nearest(leaves, used)) is not None:
+                named[near] = None
+            else:
+                named.update(dict.fromkeys(other for other in leaves if other[: len(used)] == used))
+        named.pop(path, None)
+        leaves[path] = Leaf(path, leaf.value, leaf.raw, leaf.key, leaf.span, leaf.source, tuple(named), leaf.comment)
+
+
+def _key_node(reader: Tree, path: Path) -> pyyaml.Node | None:
+    for length in range(len(path), 0, -1):
+        place = reader.places.get(path[:length])
+        if place is not None and place.key is not None:
+            return place.key
+    return None
+
+
+def _sections(tree: dict[str, Value], reader: Tree, applied: Mapping[Path, str]) -> dict[Path, Span]:
+    found: dict[Path, Span] = {}
+    todo: list[tuple[Path, Value]] = [((name,), below) for name, below in tree.items()]
+    for path, node in todo:
+        if is_leaf(node):
+            continue
+        near = _nearest(reader.places, path)
+        key = _key_node(reader, near) if near is not None else None
+        if key is not None:
+            found[path] = reader.span(key)
+        if isinstance(node, dict):
+            todo += (((*path, name), below) for name, below in node.items())
+        elif isinstance(node, list):
+            todo += (((*path, index), below) for index, below in enumerate(node))
+    return found

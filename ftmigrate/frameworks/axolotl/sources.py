@@ -1,0 +1,63 @@
+"""The `datasets` list as data sources. What one entry means is in `datasets`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ftmigrate.document.model import Path, Unresolved, Value
+from ftmigrate.frameworks.axolotl import datasets
+from ftmigrate.frameworks.reader import Reader
+from ftmigrate.frameworks.table import Sources, SourceSetting
+from ftmigrate.run.rendering import Rendering
+
+
+def decode(reader: Reader) -> Sequence[Mapping[str, SourceSetting]]:
+    """One mapping of settings per entry of `datasets`."""
+    listed = reader.value("datasets")
+    if not isinstance(listed, list):
+        return []
+    config = {key: reader.or_default(key) for key in datasets.GLOBAL_KEYS}
+    config = {key: value for key, value in config.items() if value is not None}
+    found = []
+    for index, entry in enumerate(listed):
+        if not isinstance(entry, dict):
+            continue
+        decoded = datasets.decode(entry, config)
+        found.append(
+            {
+                name: SourceSetting(value, _leaves(reader, index, args), why)
+                for name, (value, args, why) in decoded.items()
+            }
+        )
+    return found
+
+
+def _leaves(reader: Reader, index: int, args: Sequence[str]) -> tuple[Path, ...]:
+    """Arguments as leaves: `field` is the entry's own, `/train_on_inputs` a global key."""
+    wanted: list[Path] = []
+    for arg in args:
+        head: Path = () if arg.startswith("/") else ("datasets", index)
+        wanted.append((*head, *arg.lstrip("/").split(".")))
+    return tuple(path for path in reader.document.leaves if any(path[: len(head)] == head for head in wanted))
+
+
+def write(wanted: Sequence[Mapping[str, Any]], tokens: Mapping[str, str], reader: Reader) -> Mapping[str, Value]:
+    """Keys for the wanted sources. A global key that the sources do not agree on is said by the first only."""
+    keys: dict[str, Value] = {}
+    entries: list[Value] = []
+    for source in wanted:
+        choice = datasets.best_source(source, tokens, keys)
+        entries.append(choice.entry)
+        for key, value in choice.config.items():
+            keys.setdefault(key, value)
+    return {**keys, "datasets": entries}
+
+
+def unresolved(source: Mapping[str, Any]) -> str | None:
+    """Why a source's text cannot be known, None where it can."""
+    text = source["text"]
+    return None if isinstance(text, Rendering) else text.expression if isinstance(text, Unresolved) else str(text)
+
+
+ENTRY = Sources(("datasets", *datasets.GLOBAL_KEYS), decode, write)

@@ -1,0 +1,608 @@
+"""Axolotl's table: what each key says, what holds without it, and what Axolotl does by itself.
+
+Sources are files of the axolotl 0.21.0 release unless another version is named.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ftmigrate import schema
+from ftmigrate.document.model import Path, Value
+from ftmigrate.frameworks.axolotl import sources
+from ftmigrate.frameworks.axolotl.other_keys import OTHER
+from ftmigrate.frameworks.reader import Reader
+from ftmigrate.frameworks.table import (
+    ABSENT,
+    NUMBER,
+    Always,
+    CannotSay,
+    Codec,
+    Derived,
+    Entry,
+    Field,
+    Group,
+    Heading,
+    Keys,
+    Missing,
+    Table,
+    Unread,
+    names,
+    reading,
+)
+from ftmigrate.run.conditions import View, is_, is_not
+from ftmigrate.run.model import WORLD_SIZE, Claim, ClaimKind, External, Symbol
+from ftmigrate.run.source import Decoded
+
+_LORA = is_not("adapter.method", "none")
+_FSDP = is_("parallel.strategy", "fsdp2")
+
+_MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+# spelling -> (optimizer, fused kernel)
+_OPTIMIZERS: Mapping[str, tuple[str, bool]] = {
+    "adamw_torch_fused": ("adamw", True),
+    "adamw_torch": ("adamw", False),
+    "adamw_bnb_8bit": ("adamw_8bit", False),
+    "adamw_8bit": ("adamw_8bit", False),
+    "paged_adamw_32bit": ("paged_adamw", False),
+    "paged_adamw_8bit": ("paged_adamw_8bit", False),
+    "sgd": ("sgd", False),
+    "adafactor": ("adafactor", False),
+    "adagrad": ("adagrad", False),
+    "rmsprop": ("rmsprop", False),
+    "lion_32bit": ("lion", False),
+    "lion_8bit": ("lion_8bit", False),
+    "paged_lion_8bit": ("paged_lion_8bit", False),
+}
+
+
+# --- model and adapter ------------------------------------------------------------------------------------------
+
+
+def _adapter(keys: Keys, _: Reader) -> Mapping[str, Decoded]:
+    adapter = keys.get("adapter")
+    four, eight = bool(keys.get("load_in_4bit")), bool(keys.get("load_in_8bit"))
+    stored = "nf4" if four else "int8" if eight else "none"
+    method = {"lora": "lora", "qlora": "lora", None: "none"}.get(adapter, adapter)  # type: ignore[arg-type]
+    named = tuple(key for key in ("load_in_4bit", "load_in_8bit") if key in keys)
+    return {
+        "adapter.method": Decoded(method, ("adapter",) if "adapter" in keys else ()),
+        "model.quantization": Decoded(stored, named),
+    }
+
+
+def _propose_adapter(wanted: Mapping[str, Any], _: Reader) -> Iterator[Mapping[str, Value]]:
+    if wanted.get("adapter.method") == "lora":
+        yield {"adapter": "lora"}
+        yield {"adapter": "qlora", "load_in_4bit": True}
+        yield {"adapter": "lora", "load_in_8bit": True}
+
+
+def _encode_modules(value: Any, _: View) -> Value:
+    return list(dict.fromkeys(str(name).split(".", 1)[0] for name in value))
+
+
+def _targets(keys: Keys, _: Reader) -> Mapping[str, Decoded]:
+    listed = keys.get("lora_target_modules")
+    if isinstance(listed, str):
+        found: object = External(f"the modules that match {listed}")
+    elif listed:
+        found = tuple(str(name) for name in listed) if isinstance(listed, list) else ()
+    else:
+        found = ()
+    if keys.get("lora_target_linear"):
+        extra = found if isinstance(found, tuple) else ()
+        found = External("all linear layers of the model" + (f" and {', '.join(extra)}" if extra else ""))
+    return {"adapter.target_modules": Decoded(found, tuple(keys))}
+
+
+def _propose_targets(wanted: Mapping[str, Any], view: Reader) -> Iterator[Mapping[str, Value]]:
+    modules = wanted["adapter.target_modules"]
+    if isinstance(modules, tuple):
+        yield {"lora_target_modules": _encode_modules(modules, view)}
+    elif isinstance(modules, External):
+        yield {"lora_target_linear": True}
+
+
+def _adapter_dtype(view: Any) -> object:
+    return "fp32"
+
+
+_ADAPTER_DTYPE = Codec(
+    lambda value, view: view.get("precision.weights") if value is False else "fp32",
+    lambda value, view: _say(value == view.get("precision.weights") and value != "fp32", False, True),
+)
+
+
+def _say(condition: bool, yes: Value, no: Value) -> Value:
+    return yes if condition else no
+
+
+_TRAINABLE = Codec(
+    lambda value, _: tuple(value) if value else "all",
+    lambda value, _: list(value) if isinstance(value, tuple) else None,
+)
+
+
+# --- optimizer, schedule, duration ------------------------------------------------------------------------------
+
+
+def _optimizer(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
+    spelled = keys.get("optimizer", reader.or_default("optimizer"))
+    name, fused = _OPTIMIZERS.get(str(spelled), (str(spelled), False))
+    args = tuple(keys)
+    return {"optimizer.name": Decoded(name, args), "optimizer.fused": Decoded(fused, args)}
+
+
+def _propose_optimizer(wanted: Mapping[str, Any], reader: Reader) -> Iterator[Mapping[str, Value]]:
+    sharded = reader.get("parallel.strategy") == "fsdp2"
+    for spelled, (name, _) in _OPTIMIZERS.items():
+        # FSDP2 refuses the bitsandbytes spellings (schemas/validation.py, check_fsdp2_w_8bit_optimizer)
+        if name == wanted.get("optimizer.name") and not (sharded and spelled in ("adamw_bnb_8bit", "adamw_8bit")):
+            yield {"optimizer": spelled}
+
+
+def _schedule(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
+    name = keys.get("lr_scheduler", reader.or_default("lr_scheduler"))
+    return {"schedule.name": Decoded("constant" if name == "constant_with_warmup" else name, tuple(keys))}
+
+
+def _propose_schedule(wanted: Mapping[str, Any], _: Reader) -> Iterator[Mapping[str, Value]]:
+    name = wanted.get("schedule.name")
+    if not isinstance(name, str):
+        raise CannotSay(f"{name} is no schedule that Axolotl has")
+    yield {"lr_scheduler": "constant_with_warmup" if name == "constant" else name}
+
+
+def _warmup(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
+    """core/builders/base.py, _configure_warmup_and_logging: steps, else a share of all, else 3 %; 1 becomes 2."""
+    steps: Any = keys.get("warmup_steps")
+    args: tuple[str, ...] = ("warmup_steps",)
+    total = reader.get("duration.max_steps")
+    if steps is None and (ratio := keys.get("warmup_ratio")) is not None:
+        steps = int(float(ratio) * total) if isinstance(total, int) else f"{ratio} of all steps"  # type: ignore[arg-type]
+        args = ("warmup_ratio",)
+    elif steps is None:
+        steps = min(int(0.03 * total), 100) if isinstance(total, int) else "3 % of all steps, at most 100"
+        args = ()
+    why = "a warmup of one step is run as two" if steps == 1 else ""
+    return {"schedule.warmup_steps": Decoded(2 if steps == 1 else steps, args, why)}
+
+
+def _propose_warmup(wanted: Mapping[str, Any], _: Reader) -> Iterator[Mapping[str, Value]]:
+    steps = wanted.get("schedule.warmup_steps")
+    if isinstance(steps, int):
+        yield {"warmup_steps": steps}
+
+
+def _log_every(view: Any) -> object:
+    total = view.get("duration.max_steps")
+    return max(min(int(0.005 * total), 10), 1) if isinstance(total, int) else "0.5 % of all steps, at most 10"
+
+
+def _effective(reader: Reader) -> Mapping[str, Decoded]:
+    micro, steps = reader.get("batch.micro_size"), reader.get("batch.accumulation")
+    world = reader.get("parallel.world_size")
+    split = (reader.get("parallel.tensor") or 1) * (reader.get("parallel.context") or 1)
+    if not isinstance(micro, int) or not isinstance(steps, int):
+        return {"batch.effective": Decoded(f"{micro} × {steps} × {world}")}
+    if isinstance(world, Symbol):
+        return {"batch.effective": Decoded(f"{micro * steps} × {world}" + (f" / {split}" if split > 1 else ""))}
+    return {"batch.effective": Decoded(micro * steps * world // split)}
+
+
+# --- data order, precision, saving ------------------------------------------------------------------------------
+
+
+def _order(reader: Reader) -> Mapping[str, Decoded]:
+    if not reader.get("data.shuffle"):
+        return {"data.order": Decoded("as stored")}
+    seed = reader.get("seed.value")
+    merged = reader.or_default("shuffle_merged_datasets")
+    text = f"permutation of seed {seed}, anew each epoch"
+    return {"data.order": Decoded(text + (", of rows shuffled once before" if merged else ""))}
+
+
+def _precision(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
+    """utils/config/__init__.py, resolve_dtype; `auto` is bf16 on a GPU that has it."""
+    bf16 = keys.get("bf16", reader.or_default("bf16"))
+    args = tuple(keys)
+    if keys.get("fp16") and bf16 in ("auto", False, None):
+        found = ("fp16", "fp16")
+    elif bf16 or keys.get("bfloat16"):
+        found = ("bf16", "bf16")
+    elif keys.get("float16") or keys.get("fp16"):
+        found = ("fp16", "none")
+    else:
+        found = ("fp32", "none")
+    return {"precision.weights": Decoded(found[0], args), "precision.autocast": Decoded(found[1], args)}
+
+
+def _propose_precision(_: Mapping[str, Any], __: Reader) -> Iterator[Mapping[str, Value]]:
+    yield {"bf16": True}
+    yield {"bf16": False}
+    yield {"bf16": False, "fp16": True}
+
+
+_SAVE_KEYS = ("save_steps", "save_strategy", "saves_per_epoch")
+
+
+def _saving(keys: Keys, _: Reader) -> Mapping[str, Decoded]:
+    """core/builders/base.py, _configure_save_and_eval_strategy."""
+    args = tuple(keys)
+    if keys.get("saves_per_epoch"):
+        every = f"{keys['saves_per_epoch']} times an epoch"
+        return {"saving.every": Decoded("epoch" if keys["saves_per_epoch"] == 1 else every, args)}
+    if keys.get("save_steps"):
+        return {"saving.every": Decoded(f"{keys['save_steps']} steps", args)}
+    return {"saving.every": Decoded(keys.get("save_strategy") or "epoch", args)}
+
+
+def _propose_saving(wanted: Mapping[str, Any], _: Reader) -> Iterator[Mapping[str, Value]]:
+    every = str(wanted.get("saving.every"))
+    if every.endswith(" steps") and every.split()[0].isdigit():
+        yield {"save_steps": int(every.split()[0])}
+    elif every in ("epoch", "no"):
+        yield {"save_strategy": every}
+
+
+def _kept(value: Any, view: View) -> object:
+    """save_total_limit, absent or 0: 4. A limit that is never reached keeps all."""
+    limit = value or 4
+    epochs = view.get("duration.epochs")
+    if view.get("saving.every") == "epoch" and isinstance(epochs, int | float) and epochs <= limit:
+        return "all"
+    return limit
+
+
+def _keep(value: Any, view: View) -> Value:
+    if value != "all":
+        return int(value)
+    epochs = view.get("duration.epochs")
+    if view.get("saving.every") == "epoch" and isinstance(epochs, int | float):
+        return math.ceil(epochs)
+    return 1000
+
+
+_EVAL_KEYS = ("eval_steps", "eval_strategy", "evals_per_epoch")
+
+
+def _evaluation(keys: Keys, _: Reader) -> Mapping[str, Decoded]:
+    if keys.get("evals_per_epoch"):
+        return {"evaluation.every": Decoded(f"{keys['evals_per_epoch']} times an epoch", tuple(keys))}
+    if keys.get("eval_steps"):
+        return {"evaluation.every": Decoded(f"{keys['eval_steps']} steps", tuple(keys))}
+    return {"evaluation.every": Decoded(keys.get("eval_strategy") or "no", tuple(keys))}
+
+
+def _propose_evaluation(wanted: Mapping[str, Any], _: Reader) -> Iterator[Mapping[str, Value]]:
+    every = str(wanted.get("evaluation.every"))
+    if every.endswith(" steps") and every.split()[0].isdigit():
+        yield {"eval_strategy": "steps", "eval_steps": int(every.split()[0])}
+    elif every in ("epoch", "no"):
+        yield {"eval_strategy": every}
+
+
+def _evaluated(keys: Keys, _: Reader) -> Mapping[str, Decoded]:
+    if keys.get("test_datasets"):
+        return {"evaluation.data": Decoded(External("test_datasets"), ("test_datasets",))}
+    share = keys.get("val_set_size")
+    args = tuple(key for key in keys if key == "val_set_size")
+    return {"evaluation.data": Decoded(f"{share} of the training rows" if share else None, args)}
+
+
+def _propose_evaluated(wanted: Mapping[str, Any], _: Reader) -> Iterator[Mapping[str, Value]]:
+    if wanted.get("evaluation.data") is None:
+        yield {"val_set_size": 0.0}
+    else:
+        raise CannotSay("rows of their own for evaluation are not yet written; add them under test_datasets")
+
+
+_FRESH = "fresh for this run"
+
+
+def _encode_prepared(value: Any, view: View) -> Value:
+    if value != _FRESH:
+        return str(value)
+    return f"{str(view.get('saving.output_dir')).rstrip('/')}/prepared"
+
+
+_PREPARED = Codec(
+    lambda value, view: (
+        _FRESH if str(value).startswith(str(view.get("saving.output_dir")).rstrip("/") + "/") else value
+    ),
+    _encode_prepared,
+)
+
+_TRACKERS = {"use_wandb": "wandb", "use_mlflow": "mlflow", "use_comet": "comet", "use_tensorboard": "tensorboard",
+             "use_trackio": "trackio"}  # fmt: skip
+
+
+def _backends(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
+    """`use_wandb` follows from wandb_project (utils/wandb_.py), and so do the other trackers from theirs."""
+    found = {name for key, name in _TRACKERS.items() if keys.get(key)}
+    args = [key for key in _TRACKERS if keys.get(key)]
+    for key, name in (("wandb_project", "wandb"), ("mlflow_tracking_uri", "mlflow"), ("comet_project_name", "comet")):
+        flag = next(flag for flag, tracker in _TRACKERS.items() if tracker == name)
+        if reader.present(key) and flag not in keys:
+            found.add(name)
+            args.append(key)
+    return {"logging.backends": Decoded(tuple(sorted(found)), tuple(args))}
+
+
+def _propose_backends(wanted: Mapping[str, Any], _: Reader) -> Iterator[Mapping[str, Value]]:
+    names_ = wanted.get("logging.backends") or ()
+    flags = {key: True for key, name in _TRACKERS.items() if name in names_}
+    if flags:
+        yield flags
+
+
+def _tracker_is(name: str) -> Any:
+    from ftmigrate.run.conditions import Condition
+
+    return Condition(
+        f"{name} is used",
+        lambda view: name in (view.get("logging.backends") or ()),
+        ("logging.backends",),  # type: ignore[operator]
+    )
+
+
+# --- parallelism and launch -------------------------------------------------------------------------------------
+
+
+def _strategy(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
+    fsdp = [key for key in keys if key.startswith("fsdp_config")]
+    if fsdp or reader.present("fsdp_config"):
+        used = tuple(key for key in keys if key.startswith("fsdp"))
+        policy = keys.get("fsdp_config.auto_wrap_policy", "TRANSFORMER_BASED_WRAP")
+        wrapping = "transformer layers" if policy == "TRANSFORMER_BASED_WRAP" else "by size"
+        return {
+            "parallel.strategy": Decoded("fsdp2", used or ("fsdp_config",)),
+            "parallel.wrapping": Decoded(wrapping, tuple(k for k in fsdp if k.endswith("auto_wrap_policy"))),
+        }
+    if "deepspeed" in keys:
+        return {
+            "parallel.strategy": Decoded("deepspeed", ("deepspeed",)),
+            "parallel.wrapping": Decoded("transformer layers"),
+        }
+    several = launched(reader) not in (1, None)
+    return {
+        "parallel.strategy": Decoded("ddp" if several else "single"),
+        "parallel.wrapping": Decoded("transformer layers"),
+    }
+
+
+def _propose_strategy(wanted: Mapping[str, Any], _: Reader) -> Iterator[Mapping[str, Value]]:
+    if wanted.get("parallel.strategy") == "fsdp2":
+        yield {"fsdp_version": 2, "fsdp_config.auto_wrap_policy": "TRANSFORMER_BASED_WRAP"}
+
+
+_LAUNCHED = re.compile(r"--(?:num[-_]processes|nproc[-_]per[-_]node)[= ]+(\w+)")
+_PYTHON = re.compile(r"axolotl train\b.*--launcher[= ]python\b")
+
+
+def launched(reader: Reader) -> int | None:
+    """The number of processes: told, else from a launch command in the file's header; None where nothing tells."""
+    if reader.context.world_size is not None:
+        return reader.context.world_size
+    text = "\n".join(reader.document.header)
+    if _PYTHON.search(text):
+        return 1
+    found = _LAUNCHED.search(text)
+    return int(found[1]) if found and found[1].isdigit() else None
+
+
+def _world(reader: Reader) -> Mapping[str, Decoded]:
+    return {"parallel.world_size": Decoded(launched(reader) or WORLD_SIZE)}
+
+
+def _base(reader: Reader) -> str:
+    return str(reader.get("model.base"))
+
+
+def _normalisation(reader: Reader) -> Mapping[str, Decoded]:
+    alone = reader.get("parallel.strategy") == "single"
+    text = "tokens of the step" if alone else "tokens of the step, each device by itself"
+    return {"gradient.loss_normalisation": Decoded(text)}
+
+
+def _decay_scope(reader: Reader) -> Mapping[str, Decoded]:
+    adapted = reader.get("adapter.method") != "none"
+    return {"optimizer.weight_decay_scope": Decoded("all" if adapted else "no norms and biases")}
+
+
+def _saved_weights(reader: Reader) -> Mapping[str, Decoded]:
+    return {"saving.weights": Decoded("adapter" if reader.get("adapter.method") != "none" else "full")}
+
+
+def _packing_algorithm(reader: Reader) -> Mapping[str, Decoded]:
+    in_order = reader.or_default("sample_packing_sequentially") and not reader.get("data.shuffle")
+    return {"sequence.packing_algorithm": Decoded("greedy in order" if in_order else "first fit decreasing")}
+
+
+_OVERLONG = names({"truncate": "truncate", "drop": "drop", "raise": "error"})
+_OFFLOAD: Mapping[Any, object] = {"hidden_states": "cpu", True: "cpu", "legacy": "cpu", "disk": "disk", False: "none"}
+
+
+ENTRIES: tuple[Entry, ...] = (
+    Heading("Model"),
+    Field("base_model", "model.base"),
+    Field("revision_of_model", "model.revision", absent=None),
+    Field("trust_remote_code", "model.trust_remote_code", absent=False),
+    Field("tokenizer_config", "tokenizer.source", absent="model"),
+    Field("attn_implementation", "model.attention", absent="auto"),
+    Field("overrides_of_model_config", "model.config_overrides", absent={}),
+    Field("unfrozen_parameters", "model.trainable", _TRAINABLE, absent="all"),
+    Derived(("model.architecture",), lambda r: {"model.architecture": Decoded(External(f"config.json of {_base(r)}"))},
+            "the architecture is what base_model's config.json says"),
+    Always("model.weights", "all", "transformers loads every weight file of the checkpoint"),
+    Heading("Adapter"),
+    Group(("adapter", "load_in_4bit", "load_in_8bit"), ("adapter.method", "model.quantization"), _adapter,
+          _propose_adapter),
+    Field("lora_r", "adapter.rank", when=_LORA, absent=8),
+    Field("lora_alpha", "adapter.alpha", when=_LORA, absent=16),
+    Field("lora_dropout", "adapter.dropout", when=_LORA),
+    Group(("lora_target_modules", "lora_target_linear"), ("adapter.target_modules",), _targets, _propose_targets,
+          when=_LORA),
+    Field("peft_layers_to_transform", "adapter.target_layers", absent="all", when=_LORA),
+    Field("peft_use_dora", "adapter.use_dora", absent=False, when=_LORA),
+    Field("peft_use_rslora", "adapter.use_rslora", absent=False, when=_LORA),
+    Field("lora_modules_to_save", "adapter.modules_to_save",
+          Codec(lambda value, _: tuple(value), lambda value, _: list(value)), absent=(), when=_LORA),
+    Field("peft_init_lora_weights", "adapter.init", names({True: "kaiming"}), absent="kaiming", when=_LORA),
+    Field("peft_autocast_adapter_dtype", "adapter.dtype", _ADAPTER_DTYPE, absent="fp32", when=_LORA),
+    Field("lora_model_dir", "adapter.start", absent=None, when=_LORA),
+    Always("adapter.bias", "none", "loaders/adapter.py passes bias=none to PEFT"),
+    Heading("Data"),
+    sources.ENTRY,
+    Field("dataset_prepared_path", "data.prepared_path", _PREPARED, absent="last_run_prepared"),
+    Field("curriculum_sampling", "data.shuffle", names({False: True, True: False}), absent=True),
+    Derived(("data.order",), _order, "core/builders/causal.py: rows are drawn by a sampler seeded with seed"),
+    Field("streaming", "data.streaming", absent=False),
+    Field("dataloader_num_workers", "data.workers", absent="auto"),
+    Always("data.collation", "pad right", "utils/collators/batching.py"),
+    Heading("Sequence"),
+    Field("sequence_len", "sequence.max_length"),
+    Field("excess_length_strategy", "sequence.overlong", _OVERLONG, absent="drop"),
+    Field("sample_packing", "sequence.packing", absent=False),
+    Derived(("sequence.packing_algorithm",), _packing_algorithm, "utils/samplers/multipack.py"),
+    Always("sequence.split_across_packs", False, "utils/samplers/multipack.py: rows stay whole"),
+    Field("pad_to_sequence_len", "sequence.padding", names({False: "longest", True: "max_length"}),
+          absent=lambda view: "max_length" if view.get("sequence.packing") else "longest"),
+    Heading("Batch and duration"),
+    Field("micro_batch_size", "batch.micro_size"),
+    Field("gradient_accumulation_steps", "batch.accumulation"),
+    Derived(("batch.effective",), _effective, "micro batch size × accumulation × devices"),
+    Unread("batch_size", "gradient_accumulation_steps always has a value, so this is never used "
+                         "(utils/config/__init__.py, normalize_config)"),
+    Field("num_epochs", "duration.epochs"),
+    Field("max_steps", "duration.max_steps", absent=None),
+    Field("dataloader_drop_last", "duration.partial_batch", names({True: "dropped", False: "kept"}), absent="kept"),
+    Always("duration.partial_step", "short step", "transformers' trainer ends each epoch with a shorter step"),
+    Missing("duration.epoch_steps", None, "max_steps ends the run, not an epoch"),
+    Heading("Optimizer and schedule"),
+    Group(("optimizer",), ("optimizer.name", "optimizer.fused"), _optimizer, _propose_optimizer),
+    Field("learning_rate", "optimizer.learning_rate", NUMBER),
+    Field("weight_decay", "optimizer.weight_decay"),
+    Derived(("optimizer.weight_decay_scope",), _decay_scope,
+            "transformers' trainer decays no norms and biases; adapters have none"),
+    Field("adam_beta1", "optimizer.beta1", absent=0.9),
+    Field("adam_beta2", "optimizer.beta2", absent=0.999),
+    Field("adam_epsilon", "optimizer.epsilon", absent=1e-8),
+    Field("optim_args", "optimizer.options", absent={}),
+    Missing("optimizer.in_backward", False, "no optimizer step inside the backward pass"),
+    Group(("lr_scheduler",), ("schedule.name",), _schedule, _propose_schedule),
+    Group(("warmup_steps", "warmup_ratio"), ("schedule.warmup_steps",), _warmup, _propose_warmup),
+    Field("lr_scheduler_kwargs.num_cycles", "schedule.cycles", absent=0.5),
+    Field("cosine_min_lr_ratio", "schedule.min_ratio", absent=0.0),
+    Field("max_grad_norm", "gradient.max_norm", names({0.0: None, 0: None}), absent=1.0),
+    Derived(("gradient.loss_normalisation",), _normalisation,
+            "core/builders/base.py sets average_tokens_across_devices to False"),
+    Heading("Precision"),
+    Group(("bf16", "fp16", "bfloat16", "float16"), ("precision.weights", "precision.autocast"), _precision,
+          _propose_precision),
+    Field("tf32", "precision.tf32", absent="auto"),
+    Heading("Memory and speed"),
+    Field("gradient_checkpointing", "memory.activation_checkpointing",
+          names({True: True, False: False, "offload": True, "offload_disk": True}), absent=False),
+    Field("activation_offloading", "memory.activation_offloading", names(_OFFLOAD), absent="none"),
+    Field("torch_compile", "memory.compile", absent=False),
+    Field("chunked_cross_entropy", "memory.chunked_loss", absent=False),
+    Field("lora_mlp_kernel", "memory.lora_kernels", absent=True, when=_LORA),
+    Heading("Devices"),
+    Group(("fsdp_version", "fsdp_config.auto_wrap_policy", "deepspeed"), ("parallel.strategy", "parallel.wrapping"),
+          _strategy, _propose_strategy),
+    Field("fsdp_config.offload_params", "parallel.cpu_offload", absent=False, when=_FSDP),
+    Field("fsdp_config.reshard_after_forward", "parallel.reshard_after_forward", absent=True, when=_FSDP),
+    Field("fsdp_config.state_dict_type", "saving.sharded",
+          names({"FULL_STATE_DICT": False, "SHARDED_STATE_DICT": True}), absent=True, when=_FSDP),
+    Derived(("parallel.world_size",), _world, "the launch command decides it"),
+    Field("tensor_parallel_size", "parallel.tensor", absent=1),
+    Field("context_parallel_size", "parallel.context", absent=1),
+    Field("dp_replicate_size", "parallel.replicate", absent=1),
+    Always("launch.device", "cuda", "a GPU is used where there is one"),
+    Always("launch.nodes", 1, "the launch command decides it"),
+    Heading("Evaluation"),
+    Group(("val_set_size", "test_datasets"), ("evaluation.data",), _evaluated, _propose_evaluated),
+    Group(_EVAL_KEYS, ("evaluation.every",), _evaluation, _propose_evaluation),
+    Field("eval_batch_size", "evaluation.batch_size", absent=lambda view: view.get("batch.micro_size")),
+    Heading("Output"),
+    Field("output_dir", "saving.output_dir"),
+    Group(_SAVE_KEYS, ("saving.every",), _saving, _propose_saving),
+    Field("save_total_limit", "saving.keep", Codec(_kept, _keep), absent=lambda view: _kept(None, view)),
+    Derived(("saving.weights",), _saved_weights, "train.py saves the adapter alone where there is one"),
+    Always("saving.safetensors", True, "transformers 5 writes nothing else"),
+    Missing("saving.asynchronous", False),
+    Field("resume_from_checkpoint", "saving.resume", absent=False),
+    Field("auto_resume_from_checkpoints", "saving.resume", absent=ABSENT),
+    Field("hub_model_id", "hub.push_to", absent=None),
+    Heading("Logging"),
+    Field("logging_steps", "logging.every", absent=_log_every),
+    Group(tuple(_TRACKERS), ("logging.backends",), _backends, _propose_backends),
+    Field("wandb_project", "logging.project", absent=ABSENT, when=_tracker_is("wandb")),
+    Field("mlflow_experiment_name", "logging.project", absent=ABSENT, when=_tracker_is("mlflow")),
+    Field("comet_project_name", "logging.project", absent=ABSENT, when=_tracker_is("comet")),
+    Missing("logging.project", None, "no tracking service is used"),
+    Field("wandb_name", "logging.run_name", absent=ABSENT, when=_tracker_is("wandb")),
+    Field("mlflow_run_name", "logging.run_name", absent=ABSENT, when=_tracker_is("mlflow")),
+    Missing("logging.run_name", None, "no tracking service is used"),
+    Field("wandb_entity", "logging.entity", absent=ABSENT, when=_tracker_is("wandb")),
+    Field("comet_workspace", "logging.entity", absent=ABSENT, when=_tracker_is("comet")),
+    Missing("logging.entity", None, "no tracking service is used"),
+    Missing("logging.directory", None, "the console only"),
+    Field("mlflow_tracking_uri", "logging.options",
+          Codec(lambda value, _: {"tracking_uri": value}, lambda value, _: _tracking_uri(value)), absent=ABSENT,
+          when=_tracker_is("mlflow")),
+    Missing("logging.options", {}, "no further options"),
+    Heading("Seed"),
+    Field("seed", "seed.value", absent=42),
+    Field("full_determinism", "seed.deterministic", absent=False),
+    Heading("Preference tuning"),
+    Group(("rl",), ("method.name",), lambda keys, _: {"method.name": Decoded(keys.get("rl", "sft"), tuple(keys))},
+          lambda wanted, _: [] if wanted["method.name"] == "sft" else [{"rl": wanted["method.name"]}]),
+    Field("rl_beta", "method.beta", absent=0.1),
+    Field("dpo_label_smoothing", "method.label_smoothing", absent=0.0),
+    *OTHER,
+)  # fmt: skip
+
+
+def _tracking_uri(options: Any) -> Value:
+    if set(options) != {"tracking_uri"}:
+        raise CannotSay("only a tracking URI can be said")
+    found: Value = options["tracking_uri"]
+    return found
+
+
+def _default_of(version: str) -> Any:
+    pinned = schema.load("axolotl", version)
+
+    def default(key: str, _: Reader) -> object:
+        section, name = "config", key
+        if key.startswith("fsdp_config."):
+            section, name = "FSDPConfig", key.split(".", 1)[1]
+        facts = pinned.keys(section).get(name, {})
+        return facts.get("default", ABSENT)
+
+    return default
+
+
+def _unknown(version: str) -> Any:
+    keys = schema.load("axolotl", version).keys("config")
+
+    def why(path: Path, _: Reader) -> Claim | None:
+        known = path[0] in keys
+        return None if known else Claim(ClaimKind.UNKNOWN, "Axolotl does not know this key and ignores it")
+
+    return why
+
+
+def table(version: str) -> Table:
+    """Axolotl's table at a version."""
+    return Table("axolotl", version, ENTRIES, _default_of(version), _unknown(version), null_is_absent=True)
+
+
+__all__ = ["ENTRIES", "launched", "reading", "table"]

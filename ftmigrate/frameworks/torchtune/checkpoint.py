@@ -1,0 +1,79 @@
+"""Which model a checkpoint directory, a tokenizer path and the header's download command together mean."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from posixpath import normpath
+from typing import Any
+
+from ftmigrate.document.model import Document, Unresolved
+
+_PART = re.compile(r"^(.*?)-?(\d{5})-of-(\d{5})(\.\w+)$")
+
+
+def downloads(document: Document) -> Iterator[tuple[str, str]]:
+    """(hub id, directory) of each `tune download` command in the header. Without --output-dir it is /tmp/<name>.
+
+    The default directory is that of torchtune 0.6.1 (torchtune/_cli/download.py).
+    """
+    for line in document.header:
+        start = line.find("tune download ")
+        if start < 0:
+            continue
+        try:
+            words = shlex.split(line[start:].replace("<", "'<").replace(">", ">'"))
+        except ValueError:
+            words = line[start:].split()
+        if len(words) < 3 or "/" not in words[2]:
+            continue
+        directory = f"/tmp/{words[2].split('/')[-1]}"
+        for index, word in enumerate(words):
+            if word == "--output-dir" and index + 1 < len(words):
+                directory = words[index + 1]
+        yield words[2], normpath(directory)
+
+
+def hub_id(document: Document, directory: Any) -> str | None:
+    """The hub model that the header says was downloaded into this directory (or one below it)."""
+    if not isinstance(directory, str):
+        return None
+    wanted = normpath(directory)
+    for name, place in downloads(document):
+        if wanted == place or wanted == f"{place}/original":
+            return name
+    return None
+
+
+def inside(path: Any, directory: Any) -> bool:
+    """Whether a file stands in the checkpoint directory (or its parent's, for `original/`)."""
+    if not isinstance(path, str) or not isinstance(directory, str):
+        return False
+    base = normpath(directory)
+    base = base.removesuffix("/original")
+    return normpath(path).startswith(base + "/")
+
+
+def weights(files: Any) -> object:
+    """`all` where the list is a whole checkpoint, the list itself where files are missing."""
+    if isinstance(files, Unresolved):
+        return files
+    if isinstance(files, dict):
+        return "all"
+    if not isinstance(files, list):
+        return (str(files),)
+    found = [str(name) for name in files]
+    return "all" if _whole(found) else tuple(found)
+
+
+def _whole(files: Sequence[str]) -> bool:
+    parts = [_PART.match(name) for name in files]
+    if all(parts):
+        total = int(parts[0][3]) if parts and parts[0] else 0
+        return {int(part[2]) for part in parts if part} == set(range(1, total + 1))
+    if len(files) == 1:
+        return not _PART.match(files[0])
+    # Meta's own layout: consolidated.00.pth to consolidated.NN.pth
+    numbers = [re.match(r"^consolidated\.(\d\d)\.pth$", name) for name in files]
+    return all(numbers) and {int(n[1]) for n in numbers if n} == set(range(len(files)))

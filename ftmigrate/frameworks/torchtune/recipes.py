@@ -1,0 +1,103 @@
+"""Which recipe a config is for: told, named in its comments, or inferred from its keys. The config itself never says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cache
+
+from ftmigrate import schema
+from ftmigrate.document.model import Document
+from ftmigrate.schema import Facts
+
+PREFIX = "recipe "
+_OPTION = r"(?:--?[\w-]+(?:[= ](?!\S*finetune)[\w./:-]+)?\s+)*"
+_RUN = re.compile(rf"tune run\s+{_OPTION}([\w/]+)(?:\.py)?\s")
+_FILE = re.compile(r"\b((?:dev/)?[a-z_0-9]+)\.py\b")
+_PROCESSES = re.compile(r"tune run\b.*--nproc[-_]per[-_]node[= ]+(\d+)")
+_NODES = re.compile(r"tune run\b.*--nnodes[= ]+(\d+)")
+
+# recipe name -> training method; what stands here and is no "sft" is another objective or no training
+METHODS: Mapping[str, str] = {
+    "full_finetune_single_device": "sft",
+    "full_finetune_distributed": "sft",
+    "lora_finetune_single_device": "sft",
+    "lora_finetune_distributed": "sft",
+    "lora_dpo_single_device": "dpo",
+    "lora_dpo_distributed": "dpo",
+    "full_dpo_distributed": "dpo",
+    "ppo_full_finetune_single_device": "ppo",
+    "qat_distributed": "qat",
+    "qat_single_device": "qat",
+    "qat_lora_finetune_distributed": "qat",
+    "knowledge_distillation_single_device": "distillation",
+    "knowledge_distillation_distributed": "distillation",
+    "dev/grpo_full_finetune_distributed": "grpo",
+    "dev/async_grpo_full_finetune_distributed": "grpo",
+    "dev/early_exit_finetune_distributed": "early exit training",
+    "dev/lora_finetune_distributed_multi_dataset": "sft with weighted streaming sources",
+    "generate": "generation (no training)",
+    "dev/generate_v2": "generation (no training)",
+    "dev/generate_v2_distributed": "generation (no training)",
+    "eleuther_eval": "evaluation (no training)",
+    "quantize": "quantisation (no training)",
+}
+
+
+@cache
+def recipes(version: str) -> Mapping[str, Mapping[str, Facts]]:
+    """The recipes of a version with the keys each reads."""
+    sections = schema.load("torchtune", version).sections
+    return {name.removeprefix(PREFIX): keys for name, keys in sections.items() if name.startswith(PREFIX)}
+
+
+def method(recipe: str | None) -> str:
+    return METHODS.get(recipe or "", f"the recipe {recipe}")
+
+
+def distributed(recipe: str | None, version: str) -> bool:
+    return bool(recipes(version).get(recipe or "", {}).get("", {}).get("distributed"))
+
+
+def launched(document: Document) -> tuple[int | None, int]:
+    """Processes and nodes that the launch command in the header starts; None where it does not tell."""
+    text = "\n".join(document.header)
+    processes, nodes = _PROCESSES.search(text), _NODES.search(text)
+    count = int(nodes[1]) if nodes else 1
+    return (int(processes[1]) * count if processes else None), count
+
+
+def recognise(document: Document, told: str | None, version: str) -> tuple[str | None, str]:
+    """The recipe's name and how it is known. A told path to a recipe file counts by its file name."""
+    known = recipes(version)
+    if told is not None:
+        name = told.removesuffix(".py").removeprefix("recipes/")
+        return name, "told by --recipe" if name in known else f"told by --recipe; {name} is no recipe of this version"
+    text = "\n".join(document.header)
+    for pattern, how in ((_RUN, "named by `tune run` in the file's comments"), (_FILE, "named in the file's comments")):
+        for name in pattern.findall(text + "\n"):
+            if name in known:
+                return name, how
+            if f"dev/{name}" in known:
+                return f"dev/{name}", how
+    return _infer(document, known)
+
+
+def _infer(document: Document, known: Mapping[str, Mapping[str, Facts]]) -> tuple[str | None, str]:
+    """The recipe that misses the fewest required keys and leaves the fewest keys unread."""
+    keys = set(document.tree)
+    model = document.tree.get("model")
+    adapted = isinstance(model, dict) and "lora" in str(model.get("_component_"))
+    scores: list[tuple[int, bool, str]] = []
+    for name, facts in known.items():
+        read = {key for key in facts if key and "." not in key}
+        required = {key for key in read if facts[key].get("required")}
+        score = 3 * len(required - keys) + len(keys - read) + 5 * (("lora" in name) != adapted)
+        scores.append((score, bool(facts.get("", {}).get("distributed")), name))
+    if not scores or not keys:
+        return None, "no recipe fits"
+    scores.sort()
+    best = scores[0]
+    others = [name for score, _, name in scores[1:] if score == best[0]]
+    also = f"; {' and '.join(others)} would fit as well (say --recipe)" if others else ""
+    return best[2], "inferred from the keys" + also

@@ -1,0 +1,65 @@
+"""The `dataset` section (one component or a list of them) as data sources. What a builder means is in `datasets`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ftmigrate.document.model import Path, Value
+from ftmigrate.frameworks.reader import Reader
+from ftmigrate.frameworks.table import ABSENT, Sources, SourceSetting
+from ftmigrate.frameworks.torchtune import datasets
+from ftmigrate.frameworks.torchtune.chat_formats import default_template
+from ftmigrate.run.source import Decoded
+
+_TOKENIZER = ("tokenizer._component_", "tokenizer.prompt_template")
+
+
+def _entries(reader: Reader) -> list[tuple[Path, dict[str, Value]]]:
+    section = reader.value("dataset")
+    if isinstance(section, dict):
+        return [(("dataset",), section)]
+    if isinstance(section, list):
+        return [(("dataset", index), entry) for index, entry in enumerate(section) if isinstance(entry, dict)]
+    return []
+
+
+def decode(reader: Reader) -> Sequence[Mapping[str, SourceSetting]]:
+    """One mapping of settings per dataset component."""
+    tokenizer = str(reader.value("tokenizer._component_"))
+    template = reader.value("tokenizer.prompt_template")
+    if template is ABSENT:
+        template = default_template(tokenizer, reader.version)
+    found = []
+    for head, entry in _entries(reader):
+        component = str(entry.get("_component_"))
+        decoded = datasets.decode(component, entry, tokenizer, template, reader.version)
+        found.append({name: _setting(reader, head, name, value) for name, value in decoded.items()})
+    return found
+
+
+def _setting(reader: Reader, head: Path, name: str, decoded: Decoded) -> SourceSetting:
+    args: list[Path] = [(*head, *arg.split(".")) for arg in decoded.args]
+    if name in ("text", "loss_mask"):
+        args.append((*head, "_component_"))
+        args += [tuple(key.split(".")) for key in _TOKENIZER]
+    if name == "location" and not decoded.args:
+        args.append((*head, "_component_"))
+    leaves = tuple(p for p in reader.document.leaves if any(p[: len(arg)] == arg for arg in args))
+    return SourceSetting(decoded.value, leaves, decoded.why)
+
+
+def packing(reader: Reader) -> Mapping[str, Decoded]:
+    """Whether rows are packed: the one dataset's own `packed`, or that of all in a list."""
+    found: dict[str, Decoded] = {}
+    for head, entry in _entries(reader):
+        decoded = datasets.packing(str(entry.get("_component_")), entry, reader.version)
+        for name, (value, args, why) in decoded.items():
+            keys = tuple(".".join(str(part) for part in (*head, arg)) for arg in args)
+            before = found.get(name)
+            if before is not None:
+                value, keys = bool(value and before.value), (*before.args, *keys)
+            found[name] = Decoded(value, keys, why)
+    return found or {"packed": Decoded(False), "split_across_pack": Decoded(False)}
+
+
+ENTRY = Sources(("dataset",), decode)

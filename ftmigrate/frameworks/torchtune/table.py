@@ -1,0 +1,649 @@
+"""torchtune's table: what each key says, what holds without it, and what torchtune does by itself.
+
+Sources are files of the torchtune 0.6.1 wheel unless another version is named; line numbers are not given, names are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ftmigrate import schema
+from ftmigrate.document.model import Document, Path, Unresolved, Value
+from ftmigrate.frameworks.reader import Reader
+from ftmigrate.frameworks.table import (
+    ABSENT,
+    NUMBER,
+    Always,
+    CannotSay,
+    Codec,
+    Derived,
+    Entry,
+    Field,
+    Group,
+    Heading,
+    Keys,
+    Missing,
+    Private,
+    Table,
+    Unread,
+    names,
+)
+from ftmigrate.frameworks.torchtune import checkpoint, recipes, sources
+from ftmigrate.frameworks.torchtune.chat_formats import tokenizer_format
+from ftmigrate.run.conditions import Condition, View, is_, is_not
+from ftmigrate.run.model import WORLD_SIZE, Claim, ClaimKind, External, Symbol
+from ftmigrate.run.source import Decoded
+
+_LORA = is_not("adapter.method", "none")
+_FSDP = is_("parallel.strategy", "fsdp2")
+_RESUMED = is_not("saving.resume", False)
+
+_OPTIMIZERS = {
+    "torch.optim.AdamW": "adamw",
+    "torch.optim.Adam": "adam",
+    "torch.optim.SGD": "sgd",
+    "torch.optim.Adagrad": "adagrad",
+    "torch.optim.RMSprop": "rmsprop",
+    "bitsandbytes.optim.AdamW": "adamw",
+    "bitsandbytes.optim.AdamW8bit": "adamw_8bit",
+    "bitsandbytes.optim.PagedAdamW": "paged_adamw",
+    "bitsandbytes.optim.PagedAdamW8bit": "paged_adamw_8bit",
+}
+_LOGGERS = {"DiskLogger": "disk", "StdoutLogger": "", "WandBLogger": "wandb", "TensorBoardLogger": "tensorboard",
+            "CometLogger": "comet", "MLFlowLogger": "mlflow"}  # fmt: skip
+
+# torchtune's module names -> the transformers model's, by family where its layers are fused
+_MODULES = {"q_proj": "q_proj", "k_proj": "k_proj", "v_proj": "v_proj", "output_proj": "o_proj"}
+_MLP = ("gate_proj", "up_proj", "down_proj")
+_FUSED = {"q_proj": "qkv_proj.q", "k_proj": "qkv_proj.k", "v_proj": "qkv_proj.v", "gate_proj": "gate_up_proj.gate",
+          "up_proj": "gate_up_proj.up"}  # fmt: skip
+_FUSED_FAMILIES = ("phi3", "phi4")
+
+
+# --- components -------------------------------------------------------------------------------------------------
+
+
+def component(reader: Reader, key: str) -> str | None:
+    """The dotted path of the component under a key; None where there is none."""
+    value = reader.value(f"{key}._component_")
+    return value if isinstance(value, str) else None
+
+
+def _facts(reader: Reader, path: str | None) -> Mapping[str, schema.Facts]:
+    return schema.load("torchtune", reader.version).keys(f"component {path}")
+
+
+def family(reader: Reader) -> str:
+    """The architecture family of the model builder, such as llama3_1; empty where unknown."""
+    facts = _facts(reader, component(reader, "model")).get("", {})
+    return str(facts.get("architecture", {}).get("family", ""))
+
+
+def _architecture(reader: Reader) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = _facts(reader, component(reader, "model")).get("", {}).get("architecture", {})
+    return found
+
+
+def default_of(key: str, reader: Reader) -> object:
+    """The pinned default: of the component's parameter for `section.argument`, else of the recipe's key."""
+    section, _, argument = key.partition(".")
+    path = component(reader, section) if argument else None
+    if path is not None:
+        parameters = _facts(reader, path)
+        if argument in parameters:
+            return parameters[argument].get("default", ABSENT)
+    read = recipes.recipes(reader.version).get(reader.recipe or "", {})
+    return read.get(key, {}).get("default", ABSENT)
+
+
+def unknown(path: Path, reader: Reader) -> Claim | None:
+    """Why a leaf has no effect: the recipe never reads its key, or its component does not take the argument."""
+    known = recipes.recipes(reader.version)
+    read = known.get(reader.recipe or "")
+    top = str(path[0])
+    if read is None:
+        return None
+    if top not in read:
+        elsewhere = sorted(name for name, keys in known.items() if top in keys)
+        also = f"; {', '.join(elsewhere[:3])} would" if elsewhere else ""
+        return Claim(ClaimKind.UNKNOWN, f"never read by the recipe {reader.recipe}{also}")
+    if len(path) < 2 or not read[top].get("component"):
+        return None
+    part = path[: 2 if isinstance(path[1], int) else 1]
+    try:
+        node = reader.document.at(part)
+    except KeyError:
+        return None
+    return _argument(path, part, node, reader)
+
+
+def _argument(path: Path, part: Path, node: Value, reader: Reader) -> Claim | None:
+    name = node.get("_component_") if isinstance(node, dict) else None
+    if not isinstance(name, str):
+        return None
+    parameters = _facts(reader, name)
+    argument = str(path[len(part)])
+    if not parameters:
+        return Claim(ClaimKind.CUSTOM, f"belongs to {name}, which is not part of torchtune: carry it over by hand")
+    if argument in parameters or argument == "_component_" or parameters.get("", {}).get("kwargs"):
+        return None
+    if f"{path[0]}.{argument}" in recipes.recipes(reader.version).get(reader.recipe or "", {}):
+        return None
+    return Claim(ClaimKind.UNKNOWN, f"{name} takes no argument {argument}: torchtune refuses to run with it")
+
+
+def _profiled(view: View) -> bool:
+    return isinstance(view, Reader) and view.value("profiler.enabled") is True
+
+
+# --- model and adapter ------------------------------------------------------------------------------------------
+
+
+def _model(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
+    name = keys.get("model._component_")
+    parameters = _facts(reader, str(name))
+    here = ("model._component_",) if name is not None else ()
+    if name is not None and not parameters:
+        custom = Unresolved(str(name))
+        return {
+            "adapter.method": Decoded("lora" if "lora" in str(name) else "none", here),
+            "model.quantization": Decoded("none"),
+            "model.architecture": Decoded(custom, here),
+        }
+    quantized = keys.get("model.quantize_base", default_of("model.quantize_base", reader))
+    said = ("model.quantize_base",) if "model.quantize_base" in keys else here if quantized is True else ()
+    shape = tuple(key for key in _DIMENSIONS if key in keys)
+    base = reader.get("model.base")
+    why = f"the layers are those of {name}; config.json of {base} must say the same"
+    return {
+        "adapter.method": Decoded("lora" if "lora_rank" in parameters else "none", here),
+        "model.quantization": Decoded("nf4" if quantized is True else "none", said),
+        "model.architecture": Decoded(External(f"config.json of {base}"), (*here, *shape, "checkpointer.model_type"), why),
+    }
+
+
+_DIMENSIONS = tuple(
+    f"model.{name}"
+    for name in ("vocab_size", "num_layers", "num_heads", "num_kv_heads", "embed_dim", "max_seq_len", "intermediate_dim",
+                 "norm_eps", "rope_base", "scale_factor", "head_dim", "attn_bias", "tie_word_embeddings",
+                 "old_context_len", "q_proj_bias", "k_proj_bias", "v_proj_bias", "q_norm", "k_norm")
+)  # fmt: skip
+
+
+def _targets(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
+    listed = keys.get("model.lora_attn_modules")
+    if isinstance(listed, Unresolved):
+        return {"adapter.target_modules": Decoded(listed, tuple(keys))}
+    found = [_MODULES.get(str(name), str(name)) for name in listed] if isinstance(listed, list) else []
+    if keys.get("model.apply_lora_to_mlp"):
+        found += _MLP
+    if keys.get("model.apply_lora_to_output"):
+        found.append("lm_head")
+    if family(reader) in _FUSED_FAMILIES:
+        found = [_FUSED.get(name, name) for name in found]
+    return {"adapter.target_modules": Decoded(tuple(found), tuple(keys))}
+
+
+def _propose_targets(wanted: Mapping[str, Any], _: Reader) -> Iterator[Mapping[str, Value]]:
+    modules = wanted["adapter.target_modules"]
+    if not isinstance(modules, tuple):
+        raise CannotSay(f"{modules}: name the layers")
+    inverse = {name: own for own, name in _MODULES.items()}
+    rest = set(modules) - set(inverse) - set(_MLP) - {"lm_head"}
+    if rest:
+        raise CannotSay(f"no adapter on {', '.join(sorted(rest))}")
+    yield {
+        "model.lora_attn_modules": [inverse[name] for name in modules if name in inverse],
+        "model.apply_lora_to_mlp": bool(set(modules) & set(_MLP)),
+        "model.apply_lora_to_output": "lm_head" in modules,
+    }
+
+
+def _base(reader: Reader) -> Mapping[str, Decoded]:
+    directory = reader.value("checkpointer.checkpoint_dir")
+    if directory is ABSENT:
+        return {"model.base": Decoded(Unresolved("checkpointer.checkpoint_dir"), ())}
+    found = checkpoint.hub_id(reader.document, directory)
+    why = "downloaded into this directory by the `tune download` command in the file's comments" if found else ""
+    return {"model.base": Decoded(found or directory, ("checkpointer.checkpoint_dir",), why)}
+
+
+def _tokenizer(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
+    directory = reader.value("checkpointer.checkpoint_dir")
+    paths = [str(keys[key]) for key in _TOKENIZER_FILES if keys.get(key) is not None]
+    hub = reader.get("model.base")
+    local = next((place for name, place in checkpoint.downloads(reader.document) if name == hub), None)
+    own = all(checkpoint.inside(path, directory) or checkpoint.inside(path, local) for path in paths)
+    unresolved = next((value for value in keys.values() if isinstance(value, Unresolved)), None)
+    args = tuple(keys)
+    if unresolved is not None:
+        return {"tokenizer.source": Decoded(unresolved, args)}
+    why = "the tokenizer's files lie in the model's directory" if own else ""
+    source = "model" if own else paths[0].rsplit("/", 1)[0] if "/" in paths[0] else paths[0]
+    return {"tokenizer.source": Decoded(source, args, why)}
+
+
+_TOKENIZER_FILES = ("tokenizer.path", "tokenizer.vocab_path", "tokenizer.merges_file", "tokenizer.tokenizer_json_path",
+                    "tokenizer.tokenizer_config_json_path", "tokenizer.generation_config_path",
+                    "tokenizer.special_tokens_path")  # fmt: skip
+
+
+def _max_length(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
+    """The tokenizer's max_seq_len counts the masked EOS it ends each row with; packs are filled up to it."""
+    args = tuple(keys)
+    limit = keys.get("tokenizer.max_seq_len")
+    if isinstance(limit, Unresolved):
+        return {"sequence.max_length": Decoded(limit, args), "sequence.overlong": Decoded("truncate", args)}
+    if isinstance(limit, int):
+        length = limit if reader.get("sequence.packing") else limit - 1
+        why = "" if length == limit else f"of {limit} tokens the last is an EOS that is never trained"
+        return {"sequence.max_length": Decoded(length, args, why), "sequence.overlong": Decoded("truncate", args)}
+    own = reader.value("model.max_seq_len")
+    positions = own if isinstance(own, int) else _architecture(reader).get("max_seq_len")
+    why = "nothing is cut; a row longer than the model's positions stops the run"
+    return {"sequence.max_length": Decoded(positions, args, why), "sequence.overlong": Decoded("error", args, why)}
+
+
+# --- optimizer, schedule, duration ------------------------------------------------------------------------------
+
+_NOT_OPTIONS = ("_component_", "lr", "weight_decay", "betas", "eps", "fused", "foreach")
+
+
+def _optimizer(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
+    name = keys.get("optimizer._component_")
+    known = _OPTIMIZERS.get(str(name), Unresolved(str(name)))
+    defaults = _facts(reader, str(name))
+    section = reader.value("optimizer")
+    given = section if isinstance(section, dict) else {}
+    options = {
+        key: value
+        for key, value in given.items()
+        if key not in _NOT_OPTIONS and value != defaults.get(key, {}).get("default", ABSENT)
+    }
+    neutral = [key for key in given if key not in _NOT_OPTIONS]
+    betas = keys.get("optimizer.betas", defaults.get("betas", {}).get("default"))
+    first, second = betas if isinstance(betas, list) and len(betas) == 2 else (betas, betas)
+    told = ("optimizer.betas",) if "optimizer.betas" in keys else ()
+    here = ("optimizer._component_",) if name is not None else ()
+    return {
+        "optimizer.name": Decoded(known, here),
+        "optimizer.beta1": Decoded(first, told),
+        "optimizer.beta2": Decoded(second, told),
+        "optimizer.options": Decoded(options, tuple(f"optimizer.{key}" for key in neutral)),
+    }
+
+
+def _propose_optimizer(wanted: Mapping[str, Any], _: Reader) -> Iterator[Mapping[str, Value]]:
+    for path, name in _OPTIMIZERS.items():
+        if name == wanted.get("optimizer.name"):
+            betas: list[Value] = [wanted.get("optimizer.beta1"), wanted.get("optimizer.beta2")]
+            yield {"optimizer._component_": path, "optimizer.betas": betas}
+
+
+_COSINE = "torchtune.training.lr_schedulers.get_cosine_schedule_with_warmup"
+_COSINES = (_COSINE, "torchtune.training.get_cosine_schedule_with_warmup",
+            "torchtune.modules.get_cosine_schedule_with_warmup")  # fmt: skip
+
+
+def _schedule(keys: Keys, _: Reader) -> Mapping[str, Decoded]:
+    name = keys.get("lr_scheduler._component_")
+    known: object = "cosine" if name in _COSINES else "constant" if name is None else Unresolved(str(name))
+    args = tuple(key for key in ("lr_scheduler._component_",) if key in keys) or ("lr_scheduler",)
+    return {"schedule.name": Decoded(known, args if known != "constant" or "lr_scheduler" in keys else ())}
+
+
+def _propose_schedule(wanted: Mapping[str, Any], _: Reader) -> Iterator[Mapping[str, Value]]:
+    if wanted.get("schedule.name") != "cosine":
+        raise CannotSay(f"torchtune has the cosine schedule only, not {wanted.get('schedule.name')}")
+    yield {"lr_scheduler._component_": _COSINE}
+
+
+def _duration(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
+    """Steps an epoch = batches // accumulation, at most max_steps_per_epoch; the run ends after epochs times that."""
+    limit, epochs = keys.get("max_steps_per_epoch"), keys.get("epochs")
+    args = tuple(keys)
+    if isinstance(limit, Unresolved):
+        return {"duration.max_steps": Decoded(None), "duration.epoch_steps": Decoded(limit, ("max_steps_per_epoch",))}
+    natural = _steps_per_epoch(reader)
+    steps = limit if isinstance(limit, int) else None
+    if natural is not None:
+        steps = natural if steps is None else min(natural, steps)
+    total = steps * epochs if steps is not None and isinstance(epochs, int) else None
+    cut = isinstance(limit, int) and epochs != 1 and (natural is None or limit < natural)
+    told = ("max_steps_per_epoch",) if "max_steps_per_epoch" in keys else ()
+    return {
+        "duration.max_steps": Decoded(total, args if isinstance(limit, int) and total else told),
+        "duration.epoch_steps": Decoded(limit if cut else None, told),
+    }
+
+
+def _steps_per_epoch(reader: Reader) -> int | None:
+    rows, world = reader.context.rows, reader.get("parallel.world_size")
+    size, steps = reader.get("batch.micro_size"), reader.get("batch.accumulation")
+    if rows is None or reader.get("sequence.packing") or isinstance(world, Symbol):
+        return None
+    if not all(isinstance(n, int) and n > 0 for n in (size, steps, world)):
+        return None
+    return int(-(-rows // world) // size // steps)
+
+
+def _propose_duration(wanted: Mapping[str, Any], reader: Reader) -> Iterator[Mapping[str, Value]]:
+    if wanted.get("duration.epoch_steps") is not None:
+        yield {"max_steps_per_epoch": wanted["duration.epoch_steps"]}
+    if reader.get("duration.epochs") == 1:
+        yield {"max_steps_per_epoch": wanted.get("duration.max_steps")}
+
+
+def _effective(reader: Reader) -> Mapping[str, Decoded]:
+    size, steps = reader.get("batch.micro_size"), reader.get("batch.accumulation")
+    world = reader.get("parallel.world_size")
+    if not isinstance(size, int) or not isinstance(steps, int):
+        return {"batch.effective": Decoded(f"{size} × {steps} × {world}")}
+    split = (reader.get("parallel.tensor") or 1) * (reader.get("parallel.context") or 1)
+    if isinstance(world, Symbol):
+        return {"batch.effective": Decoded(f"{size * steps} × {world}" + (f" / {split}" if split > 1 else ""))}
+    return {"batch.effective": Decoded(size * steps * world // split)}
+
+
+def _packing(reader: Reader) -> Mapping[str, Decoded]:
+    found = sources.packing(reader)
+    return {
+        "sequence.packing": found["packed"],
+        "sequence.split_across_packs": found["split_across_pack"],
+    }
+
+
+# --- the rest ---------------------------------------------------------------------------------------------------
+
+
+def _world(reader: Reader) -> Mapping[str, Decoded]:
+    told = reader.context.world_size
+    if not recipes.distributed(reader.recipe, reader.version):
+        return {"parallel.world_size": Decoded(1)}
+    return {"parallel.world_size": Decoded(told or recipes.launched(reader.document)[0] or WORLD_SIZE)}
+
+
+def _strategy(reader: Reader) -> Mapping[str, Decoded]:
+    spread = recipes.distributed(reader.recipe, reader.version)
+    return {"parallel.strategy": Decoded("fsdp2" if spread else "single")}
+
+
+def _wrapping(keys: Keys, _: Reader) -> Mapping[str, Decoded]:
+    layers = keys.get("custom_sharded_layers")
+    if not layers:
+        return {"parallel.wrapping": Decoded("transformer layers", tuple(keys))}
+    listed = ", ".join(str(name) for name in layers) if isinstance(layers, list) else str(layers)
+    return {"parallel.wrapping": Decoded(f"transformer layers, {listed}", tuple(keys))}
+
+
+def _normalisation(reader: Reader) -> Mapping[str, Decoded]:
+    alone = not recipes.distributed(reader.recipe, reader.version)
+    return {"gradient.loss_normalisation": Decoded("tokens of the step" if alone else "tokens of the step, all devices")}
+
+
+def _order(reader: Reader) -> Mapping[str, Decoded]:
+    text = "permutation of seed 0, anew each epoch" if reader.get("data.shuffle") else "as stored"
+    return {"data.order": Decoded(text, ("shuffle",))}
+
+
+def _same_as_weights(setting: str) -> Any:
+    return lambda reader: {setting: Decoded(reader.get("precision.weights"), ("dtype",))}
+
+
+def _logger(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
+    name = str(keys.get("metric_logger._component_", ""))
+    backend = _LOGGERS.get(name.rsplit(".", 1)[-1])
+    here = ("metric_logger._component_",) if name else ()
+    if name and backend is None:
+        return {
+            **{setting: Decoded(None) for setting in _LOGGING},
+            "logging.backends": Decoded(Unresolved(name), here),
+            "logging.options": Decoded({}),
+        }
+    found: dict[str, Decoded] = {"logging.backends": Decoded((backend,) if backend else (), here)}
+    section = reader.value("metric_logger")
+    given = {key: value for key, value in section.items() if key != "_component_"} if isinstance(section, dict) else {}
+    for setting, arguments in _LOGGING.items():
+        said = next((argument for argument in arguments if given.get(argument) is not None), None)
+        default = next((d for a in arguments if (d := default_of(f"metric_logger.{a}", reader)) is not ABSENT), None)
+        value = given.pop(said) if said else default
+        found[setting] = Decoded(value, (f"metric_logger.{said}",) if said else ())
+    rest = {key: value for key, value in given.items() if value is not None}
+    found["logging.options"] = Decoded(rest, tuple(f"metric_logger.{key}" for key in given))
+    return found
+
+
+_LOGGING = {
+    "logging.project": ("project", "experiment_name"),
+    "logging.run_name": ("name", "run_name", "experiment_key"),
+    "logging.entity": ("entity", "workspace"),
+    "logging.directory": ("log_dir",),
+}
+
+
+def _saved(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
+    if reader.get("adapter.method") == "none":
+        return {"saving.weights": Decoded("full")}
+    only = keys.get("save_adapter_weights_only")
+    return {"saving.weights": Decoded("adapter" if only else "merged", tuple(keys))}
+
+
+def _resume(keys: Keys, _: Reader) -> Mapping[str, Decoded]:
+    state = keys.get("checkpointer.recipe_checkpoint") or "recipe_state.pt"
+    if keys.get("resume_from_checkpoint"):
+        used = tuple(key for key in keys if keys[key])
+        return {"saving.resume": Decoded(External(f"torchtune's training state {state}"), used)}
+    return {"saving.resume": Decoded(False, ("resume_from_checkpoint",))}
+
+
+def _clip(value: Any, _: View) -> object:
+    """`inf` (as text or number) only logs the norm."""
+    return None if value is None or str(value) in ("inf", ".inf") else float(value) if isinstance(value, str) else value
+
+
+def _deterministic(value: Any, _: View) -> object:
+    return value is not None and value not in (0, "default", False)
+
+
+_SEED = Codec(lambda value, _: "random" if value is None else value,
+              lambda value, _: None if value == "random" else value)  # fmt: skip
+
+
+def _compiled(value: Any, _: View) -> object:
+    return bool(value.get("model", True)) if isinstance(value, dict) else bool(value)
+
+
+def _chunked(reader: Reader) -> Mapping[str, Decoded]:
+    name = component(reader, "loss") or ""
+    chunked = any(word in name for word in ("Chunked", "LinearCrossEntropy"))
+    return {"memory.chunked_loss": Decoded(chunked, ("loss._component_",))}
+
+
+def _evaluated(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
+    if keys.get("dataset_val"):
+        every = keys.get("run_val_every_n_steps")
+        return {
+            "evaluation.data": Decoded(External("dataset_val"), ("dataset_val",)),
+            "evaluation.every": Decoded(f"{every} steps", ("run_val_every_n_steps",)),
+        }
+    return {"evaluation.data": Decoded(None), "evaluation.every": Decoded("no")}
+
+
+_SAVES = Codec(lambda value, _: "epoch" if value is None else f"{value} steps",
+               lambda value, _: int(value.split()[0]) if str(value).endswith(" steps") else None)  # fmt: skip
+
+ENTRIES: tuple[Entry, ...] = (
+    Heading("Output"),
+    Field("output_dir", "saving.output_dir"),
+    Heading("Model"),
+    Group(("model._component_", "model.quantize_base", *_DIMENSIONS, "checkpointer.model_type"),
+          ("adapter.method", "model.quantization", "model.architecture"), _model),
+    Group(("model.lora_attn_modules", "model.apply_lora_to_mlp", "model.apply_lora_to_output"),
+          ("adapter.target_modules",), _targets, _propose_targets, when=_LORA),
+    Field("model.lora_rank", "adapter.rank", when=_LORA),
+    Field("model.lora_alpha", "adapter.alpha", NUMBER, when=_LORA),
+    Field("model.lora_dropout", "adapter.dropout", NUMBER, when=_LORA),
+    Missing("adapter.dropout", 0.0, "the builder takes no lora_dropout"),
+    Field("model.use_dora", "adapter.use_dora", when=_LORA),
+    Missing("adapter.use_dora", False, "the builder takes no use_dora"),
+    Field("model.attn_dropout", "model.config_overrides",
+          Codec(lambda v, _: {"attention_dropout": v} if v else {}, lambda v, _: v.get("attention_dropout", 0.0)),
+          absent={}),
+    Unread("model.image_size", "the image size of the vision model, which its own config.json holds"),
+    Private("model.decoder_trainable", "which part of a multimodal model's decoder is trained", off=()),
+    Private("model.encoder_trainable", "which part of a multimodal model's encoder is trained", off=()),
+    Private("model.fusion_trainable", "which part of a multimodal model's fusion layers is trained", off=()),
+    Missing("adapter.target_layers", "all", "every transformer layer gets an adapter"),
+    Missing("adapter.use_rslora", False),
+    Missing("adapter.bias", "none"),
+    Missing("adapter.modules_to_save", ()),
+    Always("adapter.init", "kaiming", "torchtune/modules/peft/lora.py: A Kaiming uniform with a = sqrt(5), B zero"),
+    Derived(("adapter.dtype",), _same_as_weights("adapter.dtype"), "adapters have the model's dtype"),
+    Missing("adapter.start", None, "adapters start anew unless a run is resumed"),
+    Missing("model.revision"),
+    Missing("model.trust_remote_code", False),
+    Always("model.attention", "sdpa", "torchtune/modules/attention.py"),
+    Missing("model.trainable", "all"),
+    Heading("Tokenizer"),
+    Group(_TOKENIZER_FILES, ("tokenizer.source",), _tokenizer),
+    Group(("tokenizer.max_seq_len",), ("sequence.max_length", "sequence.overlong"), _max_length,
+          lambda wanted, _: [{"tokenizer.max_seq_len": wanted.get("sequence.max_length")}]),
+    Field("tokenizer.special_tokens", "tokenizer.special_tokens", absent="own"),
+    Always("tokenizer.eos_token", "own", "the tokenizer's files are copied beside the weights unchanged"),
+    Private("tokenizer.truncation_type", "which end of a long row is cut off", off=("right", None)),
+    Heading("Checkpoint"),
+    Derived(("model.base",), _base, "the checkpoint directory"),
+    Field("checkpointer.checkpoint_files", "model.weights", Codec(lambda v, _: checkpoint.weights(v), lambda v, _: v)),
+    Unread("checkpointer._component_", "the file layout of the checkpoint (Hugging Face or Meta); the weights are the same"),
+    Unread("checkpointer.output_dir", "the same directory as output_dir"),
+    Unread("checkpointer.adapter_checkpoint", "read only when a run is resumed", when=is_("saving.resume", False)),
+    Private("checkpointer.adapter_checkpoint", "adapter weights a resumed run goes on from", when=_RESUMED),
+    Field("checkpointer.safe_serialization", "saving.safetensors"),
+    Missing("saving.safetensors", False, "this checkpointer writes torch files"),
+    Field("checkpointer.keep_last_n_checkpoints", "saving.keep",
+          Codec(lambda v, _: "all" if v is None else v, lambda v, _: None if v == "all" else v), absent="all"),
+    Private("checkpointer.enable_dcp", "checkpoints are written in torch's distributed format"),
+    Group(("resume_from_checkpoint", "checkpointer.recipe_checkpoint"), ("saving.resume",), _resume),
+    Group(("save_adapter_weights_only",), ("saving.weights",), _saved),
+    Field("save_every_n_steps", "saving.every", _SAVES, absent="epoch"),
+    Missing("saving.sharded", False, "one whole state dict is gathered (torchtune/training/_distributed.py)"),
+    Field("enable_async_checkpointing", "saving.asynchronous", absent=False),
+    Missing("hub.push_to"),
+    Heading("Data"),
+    sources.ENTRY,
+    Field("shuffle", "data.shuffle"),
+    Derived(("data.order",), _order, "the sampler's seed is fixed at 0 in every recipe, whatever `seed` says"),
+    Always("data.prepared_path", "fresh for this run", "rows are tokenised as they are needed; nothing is kept"),
+    Missing("data.streaming", False),
+    Always("data.workers", "auto", "the recipe's own process loads the batches"),
+    Field("collate_fn", "data.collation", names({"torchtune.data.padded_collate_sft": "pad right"}),
+          absent="pad right"),
+    Derived(("sequence.packing", "sequence.split_across_packs"), _packing, "the dataset's packed argument"),
+    Always("sequence.packing_algorithm", "greedy in order", "torchtune/datasets/_packed.py"),
+    Derived(("sequence.padding",), lambda r: {"sequence.padding": Decoded(
+        "max_length" if r.get("sequence.packing") else "longest")}, "torchtune/data/_collate.py"),
+    Heading("Batch and duration"),
+    Field("batch_size", "batch.micro_size"),
+    Field("gradient_accumulation_steps", "batch.accumulation"),
+    Derived(("batch.effective",), _effective, "batch size × accumulation × devices"),
+    Field("epochs", "duration.epochs"),
+    Group(("max_steps_per_epoch", "epochs"), ("duration.max_steps", "duration.epoch_steps"), _duration,
+          _propose_duration),
+    Always("duration.partial_batch", "dropped", "every recipe's DataLoader has drop_last=True"),
+    Always("duration.partial_step", "carried over",
+           "gradients of left-over micro batches stay until the next epoch's first step"),
+    Heading("Optimizer and schedule"),
+    Group(("optimizer._component_", "optimizer.betas"),
+          ("optimizer.name", "optimizer.beta1", "optimizer.beta2", "optimizer.options"), _optimizer,
+          _propose_optimizer),
+    Field("optimizer.fused", "optimizer.fused", names({True: True, False: False, None: False})),
+    Missing("optimizer.fused", False, "the optimizer takes no fused"),
+    Field("optimizer.foreach", "optimizer.fused", absent=ABSENT, write=False,
+          codec=Codec(lambda _value, _view: False, lambda value, _: value)),
+    Field("optimizer.lr", "optimizer.learning_rate", NUMBER),
+    Field("optimizer.weight_decay", "optimizer.weight_decay", NUMBER),
+    Missing("optimizer.weight_decay", 0.0, "the optimizer takes no weight_decay"),
+    Always("optimizer.weight_decay_scope", "all", "all parameters are handed to the optimizer in one group"),
+    Field("optimizer.eps", "optimizer.epsilon", NUMBER),
+    Field("optimizer_in_bwd", "optimizer.in_backward", absent=False),
+    Group(("lr_scheduler._component_", "lr_scheduler"), ("schedule.name",), _schedule, _propose_schedule),
+    Field("lr_scheduler.num_warmup_steps", "schedule.warmup_steps"),
+    Missing("schedule.warmup_steps", 0, "no scheduler"),
+    Field("lr_scheduler.num_cycles", "schedule.cycles"),
+    Missing("schedule.cycles", 0.5, "no scheduler"),
+    Missing("schedule.min_ratio", 0.0, "the cosine goes down to 0"),
+    Derived(("memory.chunked_loss",), _chunked, "the loss component"),
+    Private("loss.num_output_chunks", "number of chunks the loss is computed in", off=(8,)),
+    Field("clip_grad_norm", "gradient.max_norm", Codec(_clip, lambda value, _: value), absent=None),
+    Derived(("gradient.loss_normalisation",), _normalisation,
+            "gradients are divided by the number of trained tokens of the whole step"),
+    Heading("Precision and memory"),
+    Field("dtype", "precision.weights"),
+    Always("precision.autocast", "none", "weights, activations and optimizer state all have the one dtype"),
+    Always("precision.tf32", False, "torch's default: matrix products in full fp32"),
+    Field("enable_activation_checkpointing", "memory.activation_checkpointing", absent=False),
+    Private("ac_mode", "selective activation checkpointing", off=(None, "full")),
+    Private("ac_option", "selective activation checkpointing", off=(None,)),
+    Field("enable_activation_offloading", "memory.activation_offloading", names({True: "cpu", False: "none"}),
+          absent="none"),
+    Unread("activation_offloading_use_streams", "how activations are copied; no effect on training"),
+    Field("compile", "memory.compile", Codec(_compiled, lambda value, _: value)),
+    Unread("low_cpu_ram", "how weights are moved while loading; no effect on training"),
+    Missing("memory.lora_kernels", False),
+    Heading("Devices"),
+    Field("device", "launch.device"),
+    Derived(("parallel.strategy",), _strategy, "distributed recipes shard with FSDP2 (training/_distributed.py)"),
+    Derived(("parallel.world_size",), _world, "--world-size, the launch command in the comments, or the recipe"),
+    Derived(("launch.nodes",), lambda r: {"launch.nodes": Decoded(recipes.launched(r.document)[1])},
+            "the launch command"),
+    Field("fsdp_cpu_offload", "parallel.cpu_offload", absent=False, when=_FSDP),
+    Field("fsdp_reshard_after_forward", "parallel.reshard_after_forward", absent=True, when=_FSDP),
+    Group(("custom_sharded_layers",), ("parallel.wrapping",), _wrapping, when=_FSDP),
+    Field("tensor_parallel_dim", "parallel.tensor", absent=1),
+    Unread("tensor_parallel_plan", "counts only with tensor_parallel_dim above 1", when=is_("parallel.tensor", 1)),
+    Private("tensor_parallel_plan", "how weights are split over the tensor parallel group", off=(None,)),
+    Field("context_parallel_dim", "parallel.context", absent=1),
+    Unread("context_parallel_rotate_method", "how context parallel ranks exchange; no effect on training"),
+    Field("data_parallel_replicate_dim", "parallel.replicate", absent=1),
+    Private("data_parallel_shard_dim", "the size of the sharded group", off=(-1, None)),
+    Private("enable_fp8_training", "matrix products in fp8"),
+    Private("fp8_recipe_name", "how fp8 values are scaled", off=(None,)),
+    Private("resize_token_embeddings", "the vocabulary is resized before training", off=(None, False)),
+    Heading("Evaluation"),
+    Group(("dataset_val", "run_val_every_n_steps"), ("evaluation.data", "evaluation.every"), _evaluated),
+    Field("batch_size_val", "evaluation.batch_size", absent=lambda view: view.get("batch.micro_size")),
+    Heading("Logging"),
+    Group(("metric_logger._component_",), ("logging.backends", *_LOGGING, "logging.options"), _logger),
+    Field("log_every_n_steps", "logging.every", absent=1),
+    Private("log_peak_memory_stats", "memory figures in the log", reporting=True),
+    Private("log_level", "how much is logged", reporting=True, off=(None,)),
+    Private("profiler", "traces of the run's speed and memory", off=(None,), when=Condition(
+        "profiler.enabled is true", _profiled),
+        reporting=True),
+    Heading("Seed"),
+    Field("seed", "seed.value", _SEED),
+    Field("cudnn_deterministic_mode", "seed.deterministic", Codec(_deterministic, lambda v, _: 1 if v else None),
+          absent=False),
+    Derived(("method.name",), lambda r: {"method.name": Decoded(recipes.method(r.recipe))}, "the recipe"),
+    Field("loss.beta", "method.beta"),
+    Missing("method.beta", 0.1),
+    Field("loss.label_smoothing", "method.label_smoothing"),
+    Missing("method.label_smoothing", 0.0),
+)  # fmt: skip
+
+
+def tokens(reader: Reader) -> Mapping[str, str]:
+    """What `{bos}` and `{eos}` mean to this run's tokenizer."""
+    found = tokenizer_format(str(component(reader, "tokenizer")), reader.version)
+    return {"bos": found.bos} if found else {}
+
+
+def table(version: str) -> Table:
+    """torchtune's table at a version."""
+
+    def recipe_of(document: Document, told: str | None) -> tuple[str | None, str]:
+        return recipes.recognise(document, told, version)
+
+    return Table("torchtune", version, ENTRIES, default_of, unknown, null_is_absent=False, recipe_of=recipe_of,
+                 tokens=tokens)  # fmt: skip
