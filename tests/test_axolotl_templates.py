@@ -98,11 +98,14 @@ def test_probing_finds_a_structure(probe: Any) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("{% for m in messages %}{{ loop.index }}{{ m.content }};{% endfor %}", "no one structure fits"),
+        (
+            "{% for m in messages %}[{{ m.role }}]{{ '!' if loop.index > 4 }}{{ m.content }}{% endfor %}",
+            "no one structure",
+        ),
         ("{% for m in messages %}{{ strftime_now('%d') }}{{ m.content }};{% endfor %}", "date"),
         ("{% for m in messages %}[{{ m.role }}]{{ m.content.split('</think>')[-1] }};{% endfor %}", "reasoning"),
         ("{{ raise_exception('no') }}", "refuses a plain conversation"),
-        ("{% for m in messages %}{{ m.content.upper() }}{% endfor %}", "no header and footer"),
+        ("{% for m in messages %}{{ m.content if m.role == 'user' }}{% endfor %}", "no header and footer"),
     ],
 )
 def test_probing_admits_what_has_no_structure(probe: Any, text: str, reason: str) -> None:

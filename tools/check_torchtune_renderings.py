@@ -403,11 +403,11 @@ def check_rest(tokenizer: Tokenizer, sources: Mapping[str, str]) -> list[str]:
         wrong.append(f"{path} runs, though it is said that {builder.fails}")
     for case in REFUSED:
         args = {"source": "json", "data_files": sources[case.rows], **case.args}
-        said = ours.decode(DATASETS + case.builder, args, tokenizer.component, None, VERSION)["text"].value
+        answer = ours.decode(DATASETS + case.builder, args, tokenizer.component, None, VERSION)["text"].value
         try:
             component(DATASETS + case.builder)(tokenizer.real, **args)
         except ValueError:
-            if not isinstance(said, Unresolved):
+            if not isinstance(answer, Unresolved):
                 wrong.append(f"{case.name} is refused, but we render it")
             continue
         wrong.append(f"{case.name} is not refused")

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ast
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -215,17 +216,20 @@ class _FieldReader:
         enum: list[Any] = []
         plain: set[str] = set()
         for member in union_members(self.annotation):
+            constrained = isinstance(member, ast.Subscript) and last(member.value) == "Annotated"
+            if constrained:
+                assert isinstance(member, ast.Subscript)
+                assert isinstance(member.slice, ast.Tuple)
+                member = member.slice.elts[0]
             if isinstance(member, ast.Subscript) and last(member.value) == "Literal":
                 items = member.slice.elts if isinstance(member.slice, ast.Tuple) else [member.slice]
                 enum += [self.package.literal(self.module, item) for item in items]
             elif isinstance(member, ast.Name):
                 named = self.package.resolve(self.module_of(member), member.id)
                 if self.package.is_enum(named):
-                    try:
+                    with suppress(NotLiteral):
                         enum += self.package.members(named)
-                    except NotLiteral:
-                        continue
-                else:
+                elif not constrained:
                     plain.add(_PLAIN.get(member.id, member.id))
         return list(dict.fromkeys(value for value in enum if value is not None)), plain
 

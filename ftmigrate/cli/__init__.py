@@ -1,0 +1,75 @@
+"""The command line. Each command is a module with HELP, configure(parser) and run(args); only the one asked for loads."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from ftmigrate import __version__
+
+COMMANDS = {
+    "convert": "turn a config into another framework's",
+    "show": "the complete run a config describes, each value with its origin",
+    "diff": "compare two configs by effect",
+    "verify": "prove that a conversion says the same",
+    "env": "isolated environments of the frameworks, for verify",
+    "schema": "the pinned schema of a framework's version",
+    "frameworks": "the frameworks known here, and what works with each",
+}
+REPORT = "https://github.com/ftmigrate/ftmigrate/issues"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command. 0: fine; 1: findings or a difference; 2: it could not do its work; 3: a fault of ours."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    parser = argparse.ArgumentParser(prog="ftmigrate", description="Linter and migration tool for fine-tuning configs.")
+    parser.add_argument("--version", action="version", version=f"ftmigrate {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    asked = next((word for word in given if not word.startswith("-")), "")
+    for name, text in COMMANDS.items():
+        subparser = subparsers.add_parser(name, help=text, description=text.capitalize() + ".")
+        if name == asked:
+            module = importlib.import_module(f"ftmigrate.cli.{name}")
+            module.configure(subparser)
+            subparser.set_defaults(run=module.run)
+    try:
+        args = parser.parse_args(given)
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return _guarded(args)
+
+
+def _guarded(args: argparse.Namespace) -> int:
+    from ftmigrate.api import UnreadableError
+    from ftmigrate.document.model import DocumentError
+    from ftmigrate.frameworks.registry import UnknownFramework
+    from ftmigrate.schema import UnknownVersion
+
+    try:
+        status: int = args.run(args)
+    except DocumentError as error:
+        found = error.diagnostic
+        where = f"{getattr(args, 'path', '')}:{found.position.line}:{found.position.column}"
+        print(f"{where}: {found.severity}: {found.message} [{found.code}]", file=sys.stderr)
+        return 2
+    except (UnreadableError, UnknownFramework, UnknownVersion) as error:
+        print(f"ftmigrate: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except KeyboardInterrupt:
+        print("ftmigrate: interrupted", file=sys.stderr)
+        return 2
+    except Exception as error:
+        import traceback
+
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}"
+        print(f"ftmigrate: a fault of ours: {type(error).__name__}: {error} ({place}); please report it with the"
+              f" config at {REPORT}", file=sys.stderr)  # fmt: skip
+        return 3
+    sys.stdout.flush()
+    return status

@@ -18,7 +18,7 @@ from .text import Lines
 
 MAX_NODES = 100_000
 _ANCHOR = re.compile(r"&[^\s,\[\]{}]+\s*")
-_ALIAS = re.compile(r"\*[-\w]+")
+_ALIAS_ITEM = re.compile(r"^[ \t]*(?:-[ \t]+)+\*[-\w]+", re.MULTILINE)
 
 
 class Place(NamedTuple):
@@ -45,7 +45,7 @@ class Tree:
     def value(self, node: yaml.Node, path: Path, key: yaml.Node | None) -> Value:
         """The value of a node; records the places of it and of all below."""
         self.places[path] = Place(key, node)
-        self._tally(1, node)
+        self._tally(1, path, node)
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node)
         if id(node) in self._active:
@@ -63,18 +63,20 @@ class Tree:
                 return items
             assert isinstance(node, yaml.MappingNode)
             self._expect(node, MAP)
-            return {name: self.value(found.node, (*path, name), found.key) for name, found in self._pairs(node).items()}
+            pairs = self._pairs(node, path)
+            return {name: self.value(found.node, (*path, name), found.key) for name, found in pairs.items()}
         finally:
             self._active.discard(id(node))
 
-    def _tally(self, more: int, node: yaml.Node) -> None:
+    def _tally(self, more: int, path: Path, node: yaml.Node) -> None:
         self._count += more
         if self._count > MAX_NODES:
+            top = self.places.get(path[:1])
             raise error(
                 Code.TOO_MANY_NODES,
-                f"The values up to here are more than {MAX_NODES:,}, aliases counted as often as they are used; "
-                "no config has so many. Is this data?",
-                position(node.start_mark),
+                f"With this, the file holds more than {MAX_NODES:,} values, aliases counted as often as they are used. "
+                "No config has so many; is this data?",
+                position((top.key or top.node if top is not None else node).start_mark),
             )
 
     def _recursive(self, node: yaml.Node) -> Exception:
@@ -164,7 +166,7 @@ class Tree:
         what = "list" if isinstance(node, yaml.SequenceNode) else "mapping"
         return error(Code.COMPLEX_KEY, f"A {what} is used as a key here; a key is a name.", position(node.start_mark))
 
-    def _pairs(self, node: yaml.MappingNode) -> Mapping[str, Place]:
+    def _pairs(self, node: yaml.MappingNode, path: Path) -> Mapping[str, Place]:
         """A mapping's entries after `<<`, in the loader's order: what is merged comes first, and own keys win."""
         known = self._flat.get(id(node))
         if known is not None:
@@ -173,7 +175,7 @@ class Tree:
         merged: dict[str, Place] = {}
         for key, value in node.value:
             if key.tag == MERGE:
-                self._merge(value, merged)
+                self._merge(value, merged, path)
                 continue
             name = self._key(key)
             if name in own:
@@ -183,7 +185,7 @@ class Tree:
         self._flat[id(node)] = found
         return found
 
-    def _merge(self, value: yaml.Node, into: dict[str, Place]) -> None:
+    def _merge(self, value: yaml.Node, into: dict[str, Place], path: Path) -> None:
         parts = list(reversed(value.value)) if isinstance(value, yaml.SequenceNode) else [value]
         for part in parts:
             if not isinstance(part, yaml.MappingNode):
@@ -197,9 +199,9 @@ class Tree:
             self._active.add(id(part))
             if len(self._active) > MAX_DEPTH:
                 raise too_deep(position(part.start_mark))
-            pairs = self._pairs(part)
+            pairs = self._pairs(part, path)
             self._active.discard(id(part))
-            self._tally(len(pairs), part)
+            self._tally(len(pairs), path, part)
             into.update(pairs)
 
     def _repeated(self, name: str, first: yaml.Node | None, again: yaml.Node) -> None:
@@ -239,10 +241,8 @@ class Tree:
                 start = end = len(text[:start].rstrip()) if text[start - 1 : start].isspace() else start
         elif isinstance(node, yaml.SequenceNode) and text[start : start + 1] == "-" and node.value:
             last = self.extent(node.value[-1])[1]
-            if start < last <= end:
-                return start, last
-            alias = list(_ALIAS.finditer(text, start, end))
-            end = alias[-1].end() if alias else end
+            items = list(_ALIAS_ITEM.finditer(text, max(start, last if last <= end else start), end))
+            end = items[-1].end() if items else last
         return start, end
 
     def span(self, node: yaml.Node) -> Span:
@@ -258,5 +258,5 @@ def _without_end(block: str) -> str:
     """A block scalar's text without the line breaks at its end; one only where `+` keeps them."""
     header = re.match(r"[|>][-+0-9]*", block)
     if header and "+" in header[0]:
-        return re.sub("(?:\r\n|[\n\r\x85\u2028\u2029])$", "", block)
+        return re.sub(r"(?:\r\n|[\n\r\x85\u2028\u2029])\Z", "", block)
     return block.rstrip("\r\n\x85\u2028\u2029")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from .text import Lines
 
@@ -30,20 +31,23 @@ def marker(lines: Lines, suspects: list[int], broken: int) -> tuple[int, str] | 
 
     On the `broken` line, where the parser gave up, any marker counts.
     """
-    found = None
-    for number in sorted(set(suspects)):
-        code = _code(lines.line(number))
-        match = next((each for each in _ENGINE.finditer(code) if number == broken or _breaks(code, each.start())), None)
-        if match is None:
-            match = _SHELL.search(code)
-            if match is not None and not (code[: match.start()].strip() == "" or _inside_flow(code, match.start())):
-                match = None
-        if match is not None:
-            found = (lines.starts[number - 1] + match.start(), match[0])
-            break
-    if found is None:
-        return None
-    return _first(lines, found[0]) or found
+    for number, code in _outside_blocks(lines, broken):
+        if number in suspects:
+            match = _marker(code, number == broken)
+            if match is not None:
+                found = (lines.starts[number - 1] + match.start(), match[0])
+                return _first(lines, found[0], broken) or found
+    return None
+
+
+def _marker(code: str, broken: bool) -> re.Match[str] | None:
+    for match in _ENGINE.finditer(code):
+        if broken or _breaks(code, match.start()):
+            return match
+    shell = _SHELL.search(code)
+    if shell is not None and (not code[: shell.start()].strip() or _inside_flow(code, shell.start())):
+        return shell
+    return None
 
 
 def _inside_flow(code: str, at: int) -> bool:
@@ -51,25 +55,25 @@ def _inside_flow(code: str, at: int) -> bool:
     return before.count("[") > before.count("]") or before.count("{") > before.count("}")
 
 
-def _first(lines: Lines, before: int) -> tuple[int, str] | None:
-    """The first engine marker in front of an offset that stands where it breaks YAML, outside of block scalars."""
+def _outside_blocks(lines: Lines, broken: int) -> Iterator[tuple[int, str]]:
+    """The lines up to a little behind the broken one that stand in no block scalar, with their number."""
     block: int | None = None
-    for number in range(1, len(lines) + 1):
-        start = lines.starts[number - 1]
-        if start > before:
-            return None
+    for number in range(1, min(len(lines), broken + 1) + 1):
         line = lines.line(number)
         indent = len(line) - len(line.lstrip(" "))
-        if block is not None:
-            if not line.strip() or indent > block:
-                continue
-            block = None
-        code = _code(line)
+        if block is not None and number != broken and (not line.strip() or indent > block):
+            continue
+        block = indent if _OPENS_BLOCK.search(line) else None
+        yield number, _code(line)
+
+
+def _first(lines: Lines, before: int, broken: int) -> tuple[int, str] | None:
+    """The first engine marker in front of an offset that stands where it breaks YAML."""
+    for number, code in _outside_blocks(lines, broken):
+        start = lines.starts[number - 1]
         for match in _ENGINE.finditer(code):
             if start + match.start() < before and match[0] != "${{" and _breaks(code, match.start()):
                 return start + match.start(), match[0]
-        if _OPENS_BLOCK.search(line):
-            block = indent
     return None
 
 

@@ -1,0 +1,7 @@
+"""`python -m ftmigrate`."""
+
+import sys
+
+from ftmigrate.cli import main
+
+sys.exit(main())

@@ -1,0 +1,116 @@
+"""`ftmigrate convert`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import textwrap
+from pathlib import Path
+
+from ftmigrate.cli.common import Paint, add_source_options, context, print_json, write_atomically
+from ftmigrate.conversion.ledger import Entry, Ledger
+from ftmigrate.run.compare import Verdict
+
+_COLOURS = {
+    Verdict.MANUAL: "magenta",
+    Verdict.DROPPED: "red",
+    Verdict.APPROXIMATE: "yellow",
+    Verdict.MADE_EXPLICIT: "blue",
+    Verdict.ADAPTED: "green",
+    Verdict.EXACT: "green",
+    Verdict.INERT: "dim",
+}
+_LISTED = (Verdict.MANUAL, Verdict.DROPPED, Verdict.APPROXIMATE)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("path", help="the config to convert; - for standard input")
+    parser.add_argument("--from", dest="source", metavar="NAME[@VERSION]", help="its framework (default: found out)")
+    parser.add_argument("--to", dest="target", metavar="NAME[@VERSION]", required=True, help="the framework wanted")
+    parser.add_argument("-o", "--output", metavar="OUT", help="file to write; - or nothing: standard output")
+    add_source_options(parser)
+    parser.add_argument("--report", metavar="FILE", help="write the ledger as JSON")
+    parser.add_argument("--format", choices=("text", "json"), default="text",
+                        help="json: the ledger on standard output (the config goes to OUT)")  # fmt: skip
+    parser.add_argument("--strict", action="store_true", help="exit 1 if a setting is dropped or left to do by hand")
+    parser.add_argument("--force", action="store_true", help="overwrite files")
+    parser.add_argument("--exact", action="store_true", help="use odd means too where only they train the same")
+    parser.add_argument("--verify", nargs="?", const="schema", choices=("schema", "load"), metavar="LEVEL",
+                        help="verify the result at once")  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> int:
+    from ftmigrate import api
+    from ftmigrate.frameworks import registry
+
+    source = api.load(args.path, args.source, args.overrides)
+    target = registry.resolve(args.target)
+    to_file = args.output not in (None, "-")
+    name = args.output if to_file else api.default_name(args.path, target[0])
+    result = api.convert_document(
+        source.document, (source.framework, source.version), target, context(args), name, exact=args.exact
+    )
+    for path in [*(result.files if to_file else ()), *([args.report] if args.report else ())]:
+        if Path(path).exists() and not args.force:
+            raise api.UnreadableError(f"{path} exists already; --force overwrites it")
+    if args.report:
+        write_atomically(Path(args.report), json.dumps(result.ledger.json(), indent=2, ensure_ascii=False) + "\n")
+    if args.format == "json":
+        print_json(result.ledger.json())
+    if result.refused is None:
+        for path, text in result.files.items():
+            if to_file:
+                write_atomically(Path(path), text)
+            elif args.format == "text":
+                sys.stdout.write(text)
+    said = f"{source.framework.title} {source.version} ({source.version_from})"
+    print_summary(result.ledger, said, f"{target[0].title} {target[1]}", args.report)
+    if result.refused is not None:
+        return 2
+    if args.verify:
+        from ftmigrate.verify.levels import verify_conversion
+
+        status = verify_conversion(result, target, args.verify)
+        if status:
+            return status
+    lossy = any(entry.verdict in (Verdict.DROPPED, Verdict.MANUAL) for entry in result.ledger.entries)
+    return 1 if args.strict and lossy else 0
+
+
+def print_summary(ledger: Ledger, source: str, target: str, report: str | None) -> None:
+    """The ledger for a person, on standard error: worst news first, then the counts."""
+    paint = Paint(sys.stderr)
+    width = min(shutil.get_terminal_size((100, 24)).columns, 120)
+    lines = [paint(f"{ledger.source['path']}: {source} to {target}", "bold")]
+    if ledger.refused:
+        lines.append(paint("not converted: ", "red", "bold") + ledger.refused)
+    else:
+        for verdict in _LISTED:
+            for entry in ledger.entries:
+                if entry.verdict is verdict:
+                    lines += _entry(entry, paint, width)
+    counts = {word: count for word, count in reversed(ledger.summary().items()) if count}
+    lines.append("; ".join(paint(f"{count} {word.replace('_', ' ')}", _colour(word)) for word, count in counts.items()))
+    lines += [paint(note, "dim") for note in ledger.notes]
+    if report:
+        lines.append(f"the whole ledger is in {report}")
+    elif not ledger.refused:
+        lines.append(paint("the whole ledger, with every setting's note: --report FILE", "dim"))
+    print("\n".join(lines), file=sys.stderr)
+
+
+def _colour(word: str) -> str:
+    return _COLOURS[Verdict[word.upper()]]
+
+
+def _entry(entry: Entry, paint: Paint, width: int) -> list[str]:
+    if entry.source_path is not None:
+        where = entry.source_path + (f" (line {entry.line})" if entry.line else "")
+    else:
+        where = ", ".join(entry.target_paths) or ", ".join(effect.setting for effect in entry.effects)
+        where += " (said by no key of the source)"
+    head = f"  {paint(entry.verdict.word, _COLOURS[entry.verdict])} {where}"
+    body = textwrap.wrap(entry.note, width - 6) or [""]
+    return [head, *(f"      {line}" for line in body)]

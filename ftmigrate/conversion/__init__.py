@@ -1,0 +1,147 @@
+"""Converting: source run -> target plan -> file -> read back -> ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ftmigrate import __version__, schema
+from ftmigrate.conversion import ledger as ledgers
+from ftmigrate.conversion import write
+from ftmigrate.conversion.ledger import Ledger
+from ftmigrate.conversion.plan import Plan, plan
+from ftmigrate.document.model import Document, format_path
+from ftmigrate.frameworks.reader import Context, read
+from ftmigrate.frameworks.registry import Command, Framework
+from ftmigrate.run.model import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """The files (name -> text), the ledger, both runs and the commands. No files where it was refused."""
+
+    files: Mapping[str, str]
+    ledger: Ledger
+    source: Run
+    target: Run | None
+    commands: tuple[Command, ...] = ()
+    keys: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def refused(self) -> str | None:
+        return self.ledger.refused
+
+
+def convert(
+    document: Document,
+    source: tuple[Framework, str],
+    target: tuple[Framework, str],
+    context: Context,
+    out: str,
+    *,
+    exact: bool = False,
+) -> Conversion:
+    """Convert a parsed config. `out` is the name the target file will have. Never raises for a config that parsed."""
+    framework, version = source
+    to, to_version = target
+    run = read(framework.table(version), document, context)
+    head = {"framework": framework.name, "version": version, "path": document.name}
+    if not to.writes:
+        return _refuse(document, run, head, target, f"{to.title} configs cannot be written yet")
+    table = to.table(to_version)
+    known = replace(context, recipe=None, world_size=_number(run["parallel.world_size"]))
+    required = _required(to, to_version)
+    planned = plan(run, table, known, required, exact=exact)
+    reason = planned.reasons.get("method.name")
+    if reason is not None:
+        return _refuse(document, run, head, target, f"{run['method.name']}: {reason}")
+    text, back = _render(document, run, planned, to, to_version, head, out, known)
+    written = read(table, back, replace(known, world_size=None))
+    entries = ledgers.build(document, run, written, back, planned.reasons, planned.todo)
+    commands = to.commands(written, out)
+    notes = (f"recipe {run.recipe}: {run.recipe_from}",) if run.recipe else ()
+    account = Ledger(
+        head,
+        {"framework": to.name, "version": to_version, "paths": [out]},
+        entries,
+        notes=(*notes, *(f"to {command.purpose}: {command.line}" for command in commands)),
+    )
+    keys = {format_path(path): leaf.value for path, leaf in back.leaves.items()}
+    return Conversion({out: text}, account, run, written, commands, keys)
+
+
+def _number(value: object) -> int | None:
+    return value if isinstance(value, int) else None
+
+
+def _required(to: Framework, version: str) -> Mapping[str, Any]:
+    """Placeholders for the keys that the target cannot do without."""
+    keys = schema.load(to.name, version).keys("config")
+
+    def placeholder(key: str) -> Any:
+        return lambda value: to.placeholder(key, value)
+
+    return {key: placeholder(key) for key, facts in keys.items() if facts.get("required")}
+
+
+def _refuse(
+    document: Document, run: Run, head: Mapping[str, object], target: tuple[Framework, str], reason: str
+) -> Conversion:
+    entries = ledgers.refusal(document, run, reason)
+    where = {"framework": target[0].name, "version": target[1], "paths": []}
+    notes = (f"recipe {run.recipe}: {run.recipe_from}",) if run.recipe else ()
+    return Conversion({}, Ledger(head, where, entries, reason, notes), run, None)
+
+
+def _render(
+    document: Document,
+    run: Run,
+    planned: Plan,
+    to: Framework,
+    version: str,
+    head: Mapping[str, object],
+    out: str,
+    context: Context,
+) -> tuple[str, Document]:
+    """The text and what the target's own parser makes of it. The header holds the commands, so it is written last."""
+    table = to.table(version)
+    tree = planned.tree()
+    draft = write.render(tree, table, (), {}, planned.todo)
+    back = to.parse(draft.encode(), out, ())
+    target_run = read(table, back, context)
+    comments = _comments(document, run, back, target_run)
+    text = write.render(tree, table, _header(run, head, to, version, target_run, out), comments, planned.todo)
+    return text, to.parse(text.encode(), out, ())
+
+
+def _header(
+    run: Run, head: Mapping[str, object], to: Framework, version: str, target: Run, out: str
+) -> Sequence[str]:
+    recipe = f", recipe {run.recipe}" if run.recipe else ""
+    lines = [
+        f"{to.title} {version} config, made by ftmigrate {__version__}",
+        f"from {head['path']} ({head['framework']} {head['version']}{recipe})",
+    ]
+    for command in to.commands(target, out):
+        lines += ["", f"To {command.purpose}:", f"  {command.line}"]
+    return lines
+
+
+def _comments(document: Document, run: Run, back: Document, target: Run) -> dict[str, str]:
+    """The source's comments on keys that have exactly one counterpart."""
+    found: dict[str, str] = {}
+    for path, leaf in document.leaves.items():
+        settings = run.claims[path].settings
+        if not leaf.comment or len(settings) != 1:
+            continue
+        counterpart = target.settings.get(settings[0])
+        if counterpart is None or len(counterpart.leaves) != 1 or len(run.settings[settings[0]].leaves) != 1:
+            continue
+        key = counterpart.leaves[0]
+        if len(key) == 1 and len(target.claims[key].settings) == 1:
+            found[str(key[0])] = leaf.comment
+    return found
+
+
+__all__ = ["Conversion", "Ledger", "convert"]
