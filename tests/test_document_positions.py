@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from typing import Any
@@ -37,8 +38,8 @@ def check(document: Document, dialect: Dialect) -> None:
         assert leaf.raw == text
         if isinstance(path[-1], str):
             assert str(value(cut(document, leaf.key), dialect)) == path[-1]
-        if not leaf.via and "*" not in text:
-            alone = " " * (leaf.span.start.column - 1) + text + ("\n" if text[:1] in ("|", ">") else "")
+        if not leaf.via and "*" not in text and not re.search("[|>][-+]?[1-9]", text):  # an indentation from outside
+            alone = " " * (leaf.span.start.column - 1) + text + "\n"
             assert same(value(alone, dialect), leaf.value), (path, text)
     for path, span in document.sections.items():
         if isinstance(path[-1], str):
@@ -51,7 +52,7 @@ def plain(dialect: Dialect, text: str, newline: str = "\n") -> Document:
 
 KEYS = st.one_of(st.sampled_from(["a", "lr", "b c", "é", "x-y", "größe", "_component_", "#k", "'q", "k: v"]), st.text(max_size=4))
 NUMBERS = st.one_of(st.integers(), st.floats(allow_nan=False))
-SCALARS = st.one_of(st.none(), st.booleans(), NUMBERS, st.text(max_size=12), st.sampled_from(["a # b", "#", "- x", "x: y", "", "1e-4"]))
+SCALARS = st.one_of(st.none(), st.booleans(), NUMBERS, st.text(max_size=12).filter(lambda text: text != "???"), st.sampled_from(["a # b", "#", "- x", "x: y", "", "1e-4"]))
 TREES = st.recursive(
     SCALARS, lambda below: st.one_of(st.lists(below, max_size=4), st.dictionaries(KEYS, below, max_size=4)), max_leaves=20
 )
@@ -67,7 +68,7 @@ STYLES = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(DOCUMENTS, STYLES, st.sampled_from(["\n", "\r\n"]), st.booleans())
 def test_spans_of_generated_documents(tree: dict[str, Any], style: dict[str, Any], newline: str, marked: bool) -> None:
     text = yaml.safe_dump(tree, **style)
@@ -188,7 +189,7 @@ def test_merges_agree_with_the_loader() -> None:
         assert repr(plain(dialect, text).tree) == repr(yaml.safe_load(text))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.one_of(st.text(max_size=60), st.text(alphabet="ab:- \n\t#'\"[]{},&*!|>%@`${}?<=~1.", max_size=40), st.binary(max_size=40)))
 def test_any_input_is_read_or_refused(data: str | bytes) -> None:
     raw = data if isinstance(data, bytes) else data.encode("utf-8", "surrogatepass")
@@ -208,7 +209,7 @@ def test_any_input_is_read_or_refused(data: str | bytes) -> None:
 SLICES = st.sampled_from(["a: ", "b:\n", "  c: 1\n", "- x\n", "# n\n", "{", "}", "[", "]", "'", '"', "{{ x }}", "${a}", "\n", "*a ", "&a ", "|\n", "  ", "\t", "1", "<<: "])  # fmt: skip
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(SLICES, max_size=14).map("".join))
 def test_both_parsers_agree(text: str) -> None:
     """What is read is read alike with and without libyaml (tabs apart, where the loaders themselves differ)."""
@@ -218,9 +219,9 @@ def test_both_parsers_agree(text: str) -> None:
         compose._FAST = machine
         try:
             document = parse(text.encode(), "x", PYYAML)
-            outcomes.append((document.tree, dict(document.leaves), document.header))
-        except DocumentError as refused:
-            outcomes.append(refused.diagnostic.code in {"bracket", "quote"} or "refused")  # type: ignore[arg-type]
+            outcomes.append(repr((document.tree, document.leaves, document.header)))
+        except DocumentError:
+            outcomes.append("refused")
         finally:
             compose._FAST = fast
     assert outcomes[0] == outcomes[1]

@@ -14,6 +14,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
@@ -79,7 +80,8 @@ def renderer(text: str) -> Render:
     environment.globals["strftime_now"] = lambda _format: DATE
     template = environment.from_string(text)
 
-    def render(conversation: Conversation, generation_prompt: bool) -> str | None:
+    @cache
+    def rendered(conversation: tuple[Message, ...], generation_prompt: bool) -> str | None:
         messages = [{"role": role, "content": content} for role, content in conversation]
         try:
             out = template.render(
@@ -94,7 +96,7 @@ def renderer(text: str) -> Render:
             return None
         return out.replace("<BOS>", "{bos}").replace("<EOS>", "{eos}")
 
-    return render
+    return lambda conversation, generation_prompt: rendered(tuple(conversation), generation_prompt)
 
 
 def structures(render: Render) -> Iterator[dict[str, Any]]:

@@ -128,6 +128,7 @@ def _structure(package: Package, module: Module, body: ast.FunctionDef, numbers:
             if keyword.arg == "q_proj" and isinstance(keyword.value, ast.Call):
                 for option in keyword.value.keywords:
                     if option.arg == "bias":
-                        bias = _literal(package, module, option.value)
+                        by_name = numbers.get(ast.unparse(option.value), _NO)
+                        bias = by_name if by_name is not _NO else _literal(package, module, option.value)
                         numbers.setdefault("attention_bias", bias if bias is not _NO else None)
     return {name: value for name, value in numbers.items() if value is not _NO and value is not None}

@@ -43,13 +43,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ftmigrate import api
+    from ftmigrate.conversion import convert
     from ftmigrate.frameworks import registry
 
     source = api.load(args.path, args.source, args.overrides)
     target = registry.resolve(args.target)
     to_file = args.output not in (None, "-")
     name = args.output if to_file else api.default_name(args.path, target[0])
-    result = api.convert_document(
+    result = convert(
         source.document, (source.framework, source.version), target, context(args), name, exact=args.exact
     )
     for path in [*(result.files if to_file else ()), *([args.report] if args.report else ())]:

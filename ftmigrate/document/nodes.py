@@ -242,7 +242,7 @@ class Tree:
         elif isinstance(node, yaml.SequenceNode) and text[start : start + 1] == "-" and node.value:
             last = self.extent(node.value[-1])[1]
             items = list(_ALIAS_ITEM.finditer(text, max(start, last if last <= end else start), end))
-            end = items[-1].end() if items else last
+            end = items[-1].end() if items else last if start < last <= end else end
         return start, end
 
     def span(self, node: yaml.Node) -> Span:

@@ -404,6 +404,10 @@ def _base(reader: Reader) -> str:
     return str(reader.get("model.base"))
 
 
+def _architecture(reader: Reader) -> Mapping[str, Decoded]:
+    return {"model.architecture": Decoded(External(f"config.json of {_base(reader)}"), ("base_model",))}
+
+
 def _normalisation(reader: Reader) -> Mapping[str, Decoded]:
     alone = reader.get("parallel.strategy") == "single"
     text = "tokens of the step" if alone else "tokens of the step, each device by itself"
@@ -437,7 +441,7 @@ ENTRIES: tuple[Entry, ...] = (
     Field("attn_implementation", "model.attention", absent="auto"),
     Field("overrides_of_model_config", "model.config_overrides", absent={}),
     Field("unfrozen_parameters", "model.trainable", _TRAINABLE, absent="all"),
-    Derived(("model.architecture",), lambda r: {"model.architecture": Decoded(External(f"config.json of {_base(r)}"))},
+    Derived(("model.architecture",), _architecture,
             "the architecture is what base_model's config.json says"),
     Always("model.weights", "all", "transformers loads every weight file of the checkpoint"),
     Heading("Adapter"),
