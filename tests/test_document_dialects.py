@@ -107,16 +107,19 @@ FILES = _files()
 @pytest.mark.parametrize("dialect", Dialect)
 def test_real_files_read_as_the_loader_reads_them(dialect: Dialect) -> None:
     compared = 0
-    for file in FILES:
+    for number, file in enumerate(FILES):
         data = file.read_bytes()
-        expected: Any
+        if dialect is OMEGACONF and b"_component_" not in data and number % 10:
+            continue  # not a file that its framework gives to OmegaConf: some are enough
+        expected: Any = None
         refusal = None
         try:
             if dialect is PYYAML:
                 expected = yaml.safe_load(data)
             else:
-                expected = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
-                OmegaConf.to_container(OmegaConf.load(file), resolve=True)
+                config = OmegaConf.load(file)
+                expected = OmegaConf.to_container(config, resolve=False)
+                OmegaConf.to_container(config, resolve=True)
         except UnsupportedInterpolationType:
             pass  # a resolver that only the program registers
         except Exception as cause:
@@ -135,7 +138,7 @@ def test_real_files_read_as_the_loader_reads_them(dialect: Dialect) -> None:
             assert "${" in document.text or "???" in document.text or same(document.tree, expected), file
             for path, leaf in document.leaves.items():
                 if not isinstance(leaf.value, Unresolved) and leaf.via:
-                    assert same(leaf.value, OmegaConf.select(OmegaConf.load(file), _select(path))), (file, path)
+                    assert same(leaf.value, OmegaConf.select(config, _select(path))), (file, path)
         compared += 1
     assert compared > 100
 

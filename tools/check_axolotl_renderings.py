@@ -114,8 +114,17 @@ def talks(
         row(*two[:3]),
         row(*one, system="column text"),
         row(*named, *one, system="column text"),
-        row(one[0], (reply, ""), *two[2:]),
-        row(one[0], (reply, "")),
+    ]
+
+
+def empty_replies() -> list[dict[str, Any]]:
+    """Rows with a reply that is empty, where no trained turn stands so close before it that it trains its end."""
+    user, more = {"role": "user", "content": "question"}, {"role": "assistant", "content": "an answer"}
+    reply = {"role": "assistant", "content": ""}
+    return [
+        {"messages": [user, reply]},
+        {"messages": [user, reply, user, more]},
+        {"messages": [user, more, user, reply]},
     ]
 
 
@@ -194,6 +203,7 @@ def chats() -> Iterator[Case]:
         for rule in ("all", "turn", "last", "none"):
             yield Case(f"{name}, train_on_eos {rule}", {**entry, "train_on_eos": rule}, {}, rows, eos)
             yield Case(f"{name}, train_on_eot {rule}", {**entry, "train_on_eot": rule}, {"eot_tokens": [eos]}, rows)
+        yield Case(f"{name}, empty replies", entry, {}, empty_replies(), eos)
         yield Case(f"{name}, no roles", {**entry, "roles_to_train": []}, {}, rows, eos)
         yield Case(f"{name}, user only", {**entry, "roles_to_train": ["human"]}, {}, rows, eos)
         yield Case(f"{name}, drop system", {**entry, "drop_system_message": True}, {}, rows, eos)

@@ -62,9 +62,6 @@ class _Resolution:
         answer = self.answer(path, raw)
         if isinstance(answer.value, _Found):
             target = answer.value.path
-            if target == path[: len(target)]:
-                inside = f"`{format_path(path)}` refers to `{format_path(target)}`, which contains it. Write it out."
-                raise self._fail(Code.INTERPOLATION_CYCLE, path, raw, inside)
             if target == out[: len(target)] or path in self.active:
                 raise self._cycle(path, raw)
             self.active.append(path)
@@ -128,10 +125,14 @@ class _Resolution:
             return _Answer(found)
         target = self.raw(found.path)
         if isinstance(target, dict | list):
+            self._check_outside(path, raw, found.path)
             return _Answer(found, found.through)
         if isinstance(target, str) and ("${" in target or target == MISSING):
             answer = self.answer(found.path, target)
-            here = () if isinstance(answer.value, _Found) else (found.path,)
+            here: tuple[Path, ...] = (found.path,)
+            if isinstance(answer.value, _Found):
+                self._check_outside(path, raw, answer.value.path)
+                here = ()
             return _Answer(answer.value, (*found.through, *here, *answer.via))
         return _Answer(target, (*found.through, found.path))
 
@@ -212,6 +213,11 @@ class _Resolution:
         for key in path:
             node = node[key]  # type: ignore[index]
         return node
+
+    def _check_outside(self, path: Path, raw: str, target: Path) -> None:
+        if target == path[: len(target)]:
+            inside = f"`{format_path(path)}` refers to `{format_path(target)}`, which contains it. Write it out."
+            raise self._fail(Code.INTERPOLATION_CYCLE, path, raw, inside)
 
     # errors
 

@@ -154,8 +154,23 @@ def _resolver_end(text: str, at: int, start: int) -> int:
     raise BadInterpolation("the closing `}` is missing", start)
 
 
+_HEAD = re.compile(r"\.*[^.\[]*")
+_STEP = re.compile(r"\.([^.\[]*)|\[(.*?)\]")
+
+
+def _plain_steps(key: str) -> list[str]:
+    found = _HEAD.match(key)
+    head = found[0] if found else ""
+    steps = head.split(".")
+    if key[len(head) :].startswith("[") and not steps[-1]:
+        steps.pop()
+    return steps + [dotted or bracketed for dotted, bracketed in _STEP.findall(key[len(head) :])]
+
+
 def split_key(key: str) -> list[str]:
     r"""`a.b[0]` as its steps; `\.`, `\[`, `\]` and `\=` stand for the characters themselves."""
+    if "\\" not in key:
+        return _plain_steps(key)
     steps: list[str] = []
     at = 0
     if not key.startswith("["):

@@ -139,9 +139,9 @@ class Loss:
     roles: those whose turns are trained. header, footer: whether the text around a trained turn's content is trained
     too. last_only: only the last trained turn counts. prefix, suffix: whether BOS / EOS around all are trained;
     edges_as_turn: instead, BOS is trained with the turn it stands before and EOS with the one it stands after.
-    contents: nothing but contents is trained (not the text around them, nor what the chat format itself adds, nor a
-    turn without content), a folded system message by its own role; and behind them the single tokens that `ends`
-    names, be they in the footer or the suffix.
+    contents: nothing but contents is trained (not the text around them, nor a turn without content), a folded system
+    message by its own role; and behind them the single tokens that `ends` names, be they in the footer or the suffix.
+    ends without contents: the tokens of the suffix that are trained. What a chat format itself adds is never trained.
     """
 
     roles: frozenset[str] = frozenset({"assistant"})
@@ -362,13 +362,15 @@ def _conversation(talk: Conversation, row: Row) -> Iterator[Piece]:
         if message.role == "user" and ("user" not in seen or shape.system_in_every_user):
             inside = folded
         closes = message.role == "assistant" if shape.keep_prefix_per_exchange else is_last
+        holds = {"turn": trained, "all": True, "last": index == last_trained}
         if loss.contents:
             yield Piece(turn.header, False)
             for at, text in enumerate(inside):
                 yield Piece(text, system_counts and at == 1)
             yield from (Piece(piece.text, trained) for piece in _trim(message.content, turn.strip))
             behind = turn.footer + (shape.suffix if closes else "")
-            yield from _ends(behind, loss.ends, {"turn": trained, "all": True, "last": index == last_trained})
+            blank = message.added or not message.text.strip()
+            yield from _ends(behind, () if blank else loss.ends, holds)
             seen.add(message.role)
             continue
         if shape.separate is None:
@@ -386,13 +388,15 @@ def _conversation(talk: Conversation, row: Row) -> Iterator[Piece]:
             yield Piece(joined.removeprefix(shape.separate) if bare else joined, trained)
             bare = bare and not joined
             spaced = (footer or message.text).endswith(" ")
-        if closes:
+        if closes and loss.ends:
+            yield from _ends(shape.suffix, loss.ends, holds)
+        elif closes:
             yield Piece(shape.suffix, trained if loss.edges_as_turn else loss.suffix)
         seen.add(message.role)
 
 
 def _counts(message: _Message, loss: Loss) -> bool:
-    if loss.contents and (message.added or not message.text.strip()):
+    if message.added or (loss.contents and not message.text.strip()):
         return False
     return message.role in loss.roles
 

@@ -341,8 +341,9 @@ def prompt_rendering(kind: PromptType, trained: bool, note: str) -> Rendering:
 
 def _joined(prompt: tuple[Segment, ...], kind: PromptType, note: str, trained: bool) -> Rendering:
     reply = _Filler(True).columns(kind.reply)
-    end = ended(reply) if kind.eos == 1 else (*reply, Text("{eos}" * kind.eos, True))
-    return Rendering((*opened(prompt, trained), *end), note)
+    if kind.eos > 1:  # this type tokenises empty texts as well
+        return Rendering((Text("{bos}", trained), *prompt, *reply, Text("{eos}" * kind.eos, True)), note)
+    return Rendering((*opened(prompt, trained), *ended(reply)), note)
 
 
 def opened(prompt: tuple[Segment, ...], trained: bool) -> tuple[Segment, ...]:
@@ -539,12 +540,7 @@ def _loss(read: _Entry, shape: _Shape, names: Mapping[str, str]) -> Loss:
     eot = read.shared("eot_tokens")
     tokens = tuple(map(str, eot)) if isinstance(eot, list) else ("{eos}",)
     ends = (Ends(tokens, eot_rule), Ends(("{eos}",), eos_rule))
-    if not shape.marked:
-        return Loss(frozenset(roles), contents=True, ends=ends)
-    return Loss(
-        frozenset(roles),
-        suffix=any(shape.format.suffix.startswith(t) for e in ends for t in e.tokens if e.turns != "none"),
-    )
+    return Loss(frozenset(roles), contents=not shape.marked, ends=ends)
 
 
 def _tokenizer_name(read: _Entry) -> str:

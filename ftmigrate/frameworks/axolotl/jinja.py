@@ -15,6 +15,7 @@ from ftmigrate.run.rendering import ChatFormat, TurnFormat
 PLACEHOLDERS = ("[[dummy_message]]", "zzdummymessagezz")
 _TOKENS = {"{bos}": "bos_token", "{eos}": "eos_token"}
 _GENERATION = "assistant"
+_REFUSED = "a role that this chat format has no turn for"
 
 
 class Template(NamedTuple):
@@ -47,6 +48,7 @@ def write(shape: ChatFormat, *, marked: bool = False) -> str | None:
         "{%- for m in turns -%}" if shape.system_in_user else "{%- for m in messages -%}",
         around[0],
         *(("{%- if " if index == 0 else "{%- elif ") + branch for index, branch in enumerate(branches)),
+        f"{{%- else -%}}{{{{- raise_exception({_quote(_REFUSED)}) -}}}}",
         "{%- endif -%}",
         around[1],
         "{%- endfor -%}",
