@@ -29,6 +29,23 @@ SECTION = ""
 
 
 @dataclass(frozen=True, slots=True)
+class Layout:
+    """How a framework's config is put together from sections, and how strictly its values are read.
+
+    `root` is the section of the top level; ending in a blank, the prefix of sections of which a config follows one.
+    `plugins` is the key that lists plugins, each with the section `plugin PATH` of further top-level keys.
+    `component` is the key that names a callable, whose parameters are the section `component PATH`.
+    `lax`: numbers and booleans may be written as text. `interpolated`: `${...}` may stand for any value.
+    """
+
+    root: str = "config"
+    plugins: str | None = None
+    component: str | None = None
+    lax: bool = False
+    interpolated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Schema:
     """One version of one framework's schema."""
 

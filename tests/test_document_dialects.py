@@ -15,19 +15,137 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from omegaconf.errors import UnsupportedInterpolationType
 
-from ftmigrate.document.model import DocumentError, Unresolved, walk
+from ftmigrate.document.model import Diagnostic, Document, DocumentError, Unresolved, walk
 from ftmigrate.document.scalars import NoValue, UnknownTag, scalar
 from ftmigrate.document.yaml import OMEGACONF, PYYAML, Dialect, parse
 
-SPELLINGS = """
-1 -1 +1 0 017 0o17 08 00030 0b11 0b 0x1F 0xG 1_000 _1 1__0 1_ 12:30 190:20:30 190:20:30.15 1:99 9:9:9
-1.0 1. .5 -.5 +.5 . 1.5e3 1e3 1E5 3e-4 3e+4 -3e-4 +1E-4 1e 1e+ e5 .5e3 .5e-3 .5e+3 1_0e3 1_0.5_0 1.5E-3 1.e3 .e3 1e3.5 1e-4_0 -1_000.5e10
-.inf -.inf +.Inf .INF .nan .NaN .NAN inf nan NaN Infinity 1e999
-true True TRUE tRue false yes Yes YES no No NO on On ON off OFF y Y n N t f
-null Null NULL nULL ~ None none nil
-2024-01-31 2024-1-3 2024-13-45 2024-01-31T10:00:00 2001-12-14t21:59:43.10-05:00 20240131
-= << <<< a 1a -a 1-2 1/2 1,000 1.2.3 v1 /data a/b a:b :a a? ??? a#b $x ${x torch.optim.AdamW [x bf16 8bit 4-bit 1e5x 0.1.0 -- -
-""".split()
+SPELLINGS = [
+    "1",
+    "-1",
+    "+1",
+    "0",
+    "017",
+    "0o17",
+    "08",
+    "00030",
+    "0b11",
+    "0b",
+    "0x1F",
+    "0xG",
+    "1_000",
+    "_1",
+    "1__0",
+    "1_",
+    "12:30",
+    "190:20:30",
+    "190:20:30.15",
+    "1:99",
+    "9:9:9",
+    "1.0",
+    "1.",
+    ".5",
+    "-.5",
+    "+.5",
+    ".",
+    "1.5e3",
+    "1e3",
+    "1E5",
+    "3e-4",
+    "3e+4",
+    "-3e-4",
+    "+1E-4",
+    "1e",
+    "1e+",
+    "e5",
+    ".5e3",
+    ".5e-3",
+    ".5e+3",
+    "1_0e3",
+    "1_0.5_0",
+    "1.5E-3",
+    "1.e3",
+    ".e3",
+    "1e3.5",
+    "1e-4_0",
+    "-1_000.5e10",
+    ".inf",
+    "-.inf",
+    "+.Inf",
+    ".INF",
+    ".nan",
+    ".NaN",
+    ".NAN",
+    "inf",
+    "nan",
+    "NaN",
+    "Infinity",
+    "1e999",
+    "true",
+    "True",
+    "TRUE",
+    "tRue",
+    "false",
+    "yes",
+    "Yes",
+    "YES",
+    "no",
+    "No",
+    "NO",
+    "on",
+    "On",
+    "ON",
+    "off",
+    "OFF",
+    "y",
+    "Y",
+    "n",
+    "N",
+    "t",
+    "f",
+    "null",
+    "Null",
+    "NULL",
+    "nULL",
+    "~",
+    "None",
+    "none",
+    "nil",
+    "2024-01-31",
+    "2024-1-3",
+    "2024-13-45",
+    "2024-01-31T10:00:00",
+    "2001-12-14t21:59:43.10-05:00",
+    "20240131",
+    "=",
+    "<<",
+    "<<<",
+    "a",
+    "1a",
+    "-a",
+    "1-2",
+    "1/2",
+    "1,000",
+    "1.2.3",
+    "v1",
+    "/data",
+    "a/b",
+    "a:b",
+    ":a",
+    "a?",
+    "???",
+    "a#b",
+    "$x",
+    "${x",
+    "torch.optim.AdamW",
+    "[x",
+    "bf16",
+    "8bit",
+    "4-bit",
+    "1e5x",
+    "0.1.0",
+    "--",
+    "-",
+]
 
 
 def reference(text: str, dialect: Dialect) -> Any:
@@ -81,7 +199,13 @@ def test_generated_numbers(text: str, dialect: Dialect) -> None:
 
 
 def test_the_traps_by_name() -> None:
-    assert [scalar(text, PYYAML) for text in ("1e-4", "yes", "017", "12:30", "2024-01-31")] == ["1e-4", True, 15, 750, "2024-01-31"]
+    assert [scalar(text, PYYAML) for text in ("1e-4", "yes", "017", "12:30", "2024-01-31")] == [
+        "1e-4",
+        True,
+        15,
+        750,
+        "2024-01-31",
+    ]
     assert [scalar(text, OMEGACONF) for text in ("1e-4", "yes", "017", "12:30", "1E5")] == [1e-4, True, 15, 750, 1e5]
     nan = scalar(".nan", OMEGACONF)
     assert isinstance(nan, float)
@@ -103,7 +227,16 @@ def _files() -> list[FilePath]:
 FILES = _files()
 
 
-@pytest.mark.skipif(len(FILES) < 100, reason="the corpus of real configs (../shared/corpus) is not here: NOT compared with the loaders")
+def attempt(data: bytes, dialect: Dialect) -> tuple[Document | None, Diagnostic | None]:
+    try:
+        return parse(data, "x", dialect), None
+    except DocumentError as refused:
+        return None, refused.diagnostic
+
+
+@pytest.mark.skipif(
+    len(FILES) < 100, reason="the corpus of real configs (../shared/corpus) is not here: NOT compared with the loaders"
+)
 @pytest.mark.parametrize("dialect", Dialect)
 def test_real_files_read_as_the_loader_reads_them(dialect: Dialect) -> None:
     compared = 0
@@ -117,31 +250,18 @@ def test_real_files_read_as_the_loader_reads_them(dialect: Dialect) -> None:
             if dialect is PYYAML:
                 expected = yaml.safe_load(data)
             else:
-                config = OmegaConf.load(file)
-                expected = OmegaConf.to_container(config, resolve=False)
-                OmegaConf.to_container(config, resolve=True)
+                expected = OmegaConf.to_container(OmegaConf.load(file), resolve=True)
         except UnsupportedInterpolationType:
-            pass  # a resolver that only the program registers
+            continue  # a resolver that only the program registers
         except Exception as cause:
             refusal = cause
-        try:
-            document = parse(data, str(file), dialect)
-        except DocumentError as refused:
-            empty = refused.diagnostic.code in ("empty", "not-a-mapping")
-            assert refusal is not None or (empty and not (isinstance(expected, dict) and expected)), (file, refused)
+        document, diagnostic = attempt(data, dialect)
+        if document is None:
+            empty = diagnostic is not None and diagnostic.code in ("empty", "not-a-mapping")
+            assert refusal is not None or (empty and not (isinstance(expected, dict) and expected)), (file, diagnostic)
             continue
         assert refusal is None, (file, refusal)
         assert [path for path, _ in walk(document.tree)] == list(document.leaves)
-        if dialect is PYYAML:
-            assert same(document.tree, expected), file
-        else:
-            assert "${" in document.text or "???" in document.text or same(document.tree, expected), file
-            for path, leaf in document.leaves.items():
-                if not isinstance(leaf.value, Unresolved) and leaf.via:
-                    assert same(leaf.value, OmegaConf.select(config, _select(path))), (file, path)
+        assert same(document.tree, expected), file
         compared += 1
     assert compared > 100
-
-
-def _select(path: tuple[str | int, ...]) -> str:
-    return "".join(f"[{key}]" for key in path)

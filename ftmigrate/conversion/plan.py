@@ -81,8 +81,11 @@ class _Planner:
                 continue
             if getattr(entry, "exact_only", False) and not self.exact:
                 continue
-            if isinstance(entry, Field) and entry.write and self.write(entry, wanted, reader):
-                return
+            if isinstance(entry, Field) and entry.write:
+                if same and entry.quiet:
+                    return
+                if self.write(entry, wanted, reader):
+                    return
             if isinstance(entry, Group) and entry.propose is not None and self.choose(entry, reader):
                 return
 

@@ -31,7 +31,7 @@ class Framework:
 
     parse reads a file as the framework itself loads it. table gives its table at a version. detect scores how sure it
     is that a document is one of its configs (0: it is not). commands are those that run and finish a run.
-    placeholder gives a required key's value where it is not known.
+    placeholder gives a required key's value where it is not known. layout tells how the schema's sections make a config.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Framework:
     placeholder: Callable[[str, Unresolved], Value]
     status: str
     writes: bool = False
+    layout: schema.Layout = schema.Layout()
 
     def versions(self) -> list[str]:
         return schema.versions(self.name)

@@ -107,7 +107,7 @@ class Field:
     absent: the setting's value when the key is not there (SCHEMA: the pinned schema's default, decoded; a callable:
     computed from the view). null_absent: a null means the same as no key (None: the framework's own rule).
     proof: id of the probe case that showed the effect. exact_only: written only in exact mode. write: False for a
-    second spelling that is only read.
+    second spelling that is only read. quiet: not written where the same holds without it.
     """
 
     key: str
@@ -118,8 +118,8 @@ class Field:
     proof: str | None = None
     exact_only: bool = False
     write: bool = True
+    quiet: bool = False
     null_absent: bool | None = None
-    comment: str = ""
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -155,13 +155,17 @@ class Sources:
     """The keys that say the list of data sources.
 
     decode answers one mapping of settings per source (setting name without its prefix -> value and leaf paths).
-    write gives keys for wanted sources.
+    write gives keys for wanted sources. shared: global keys that change what every source means.
     """
 
-    keys: tuple[str, ...]
+    own: tuple[str, ...]
+    shared: tuple[str, ...]
     decode: Callable[[Reader], Sequence[Mapping[str, SourceSetting]]]
     write: Callable[[Sequence[Mapping[str, Any]], Mapping[str, str], Reader], Mapping[str, Value]] | None = None
-    shared: tuple[str, ...] = ()
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return (*self.own, *self.shared)
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,11 +304,13 @@ class Table:
         """Every key that can be written with its heading, in the order in which it is written."""
         title = ""
         found: dict[str, str] = {}
+        elsewhere = {key for e in self.entries if not isinstance(e, Heading | Sources) for key in e.keys}
         for entry in self.entries:
             if isinstance(entry, Heading):
                 title = entry.title
-            else:
-                for key in entry.keys:
+                continue
+            for key in entry.keys:
+                if not isinstance(entry, Sources) or key not in elsewhere:
                     found.setdefault(key, title)
         return list(found.items())
 

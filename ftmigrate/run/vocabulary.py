@@ -435,7 +435,8 @@ _SPECS: tuple[Spec, ...] = (
     _s("saving.output_dir", "path", "where checkpoints go", effect="files"),
     _s("saving.every", "text", "when a checkpoint is written", effect="files", loss="checkpoints at other times"),
     _s("saving.keep", "int | all", "checkpoints kept", effect="files", loss="older checkpoints are deleted"),
-    _s("saving.weights", "merged | adapter | full", "what a checkpoint holds", effect="files", loss=""),
+    _s("saving.weights", "merged | adapter | full", "what a checkpoint holds", effect="files",
+       loss="merge the adapter into the model afterwards; the command stands in the file's header"),
     _s("saving.safetensors", "bool", "format of the weights", effect="files"),
     _s(
         "saving.sharded",

@@ -8,6 +8,7 @@ from ftmigrate.document.model import Document, Unresolved, Value
 from ftmigrate.frameworks.registry import Command, Framework
 from ftmigrate.frameworks.table import Table
 from ftmigrate.run.model import Run, Symbol
+from ftmigrate.schema import Layout
 
 _TELLING = ("base_model", "micro_batch_size", "datasets", "sequence_len", "num_epochs", "gradient_accumulation_steps")
 
@@ -58,4 +59,5 @@ FRAMEWORK = Framework(
     placeholder=_placeholder,
     status="written and read at 0.21.0",
     writes=True,
+    layout=Layout(plugins="plugins", lax=True),
 )

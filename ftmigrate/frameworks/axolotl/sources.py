@@ -60,4 +60,4 @@ def unresolved(source: Mapping[str, Any]) -> str | None:
     return None if isinstance(text, Rendering) else text.expression if isinstance(text, Unresolved) else str(text)
 
 
-ENTRY = Sources(("datasets", *datasets.GLOBAL_KEYS), decode, write)
+ENTRY = Sources(("datasets",), datasets.GLOBAL_KEYS, decode, write)

@@ -33,7 +33,7 @@ from ftmigrate.frameworks.table import (
     names,
     reading,
 )
-from ftmigrate.run.conditions import View, is_, is_not
+from ftmigrate.run.conditions import Condition, View, is_, is_not
 from ftmigrate.run.model import WORLD_SIZE, Claim, ClaimKind, External, Symbol
 from ftmigrate.run.source import Decoded
 
@@ -341,14 +341,12 @@ def _propose_backends(wanted: Mapping[str, Any], _: Reader) -> Iterator[Mapping[
         yield flags
 
 
-def _tracker_is(name: str) -> Any:
-    from ftmigrate.run.conditions import Condition
+def _tracker_is(name: str) -> Condition:
+    def holds(view: View) -> bool:
+        used = view.get("logging.backends")
+        return isinstance(used, tuple) and name in used
 
-    return Condition(
-        f"{name} is used",
-        lambda view: name in (view.get("logging.backends") or ()),
-        ("logging.backends",),  # type: ignore[operator]
-    )
+    return Condition(f"{name} is used", holds, ("logging.backends",))
 
 
 # --- parallelism and launch -------------------------------------------------------------------------------------
@@ -428,6 +426,43 @@ def _packing_algorithm(reader: Reader) -> Mapping[str, Decoded]:
     return {"sequence.packing_algorithm": Decoded("greedy in order" if in_order else "first fit decreasing")}
 
 
+_KERNELS = ("lora_mlp_kernel", "lora_qkv_kernel", "lora_o_kernel", "lora_embedding_kernel")
+
+
+def _kernels(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
+    """schemas/validation.py, lora_kernels_auto_enable: all on unless one is named or foreign model code is run."""
+    if keys:
+        return {"memory.lora_kernels": Decoded(any(keys.values()), tuple(keys))}
+    return {"memory.lora_kernels": Decoded(not reader.get("model.trust_remote_code"))}
+
+
+def _propose_kernels(wanted: Mapping[str, Any], _: Reader) -> Iterator[Mapping[str, Value]]:
+    yield dict.fromkeys(_KERNELS, bool(wanted["memory.lora_kernels"]))
+
+
+def _encode_seed(value: Any, _: View) -> Value:
+    if not isinstance(value, int):
+        raise CannotSay("Axolotl always has a seed, 42 where none is said")
+    return value
+
+
+_SEED = Codec(lambda value, _: value, _encode_seed)
+
+
+def _special_tokens(reader: Reader) -> Mapping[str, Decoded]:
+    given = reader.value("special_tokens")
+    tokens = {key: value for key, value in given.items() if value is not None} if isinstance(given, dict) else {}
+    eos = tokens.pop("eos_token", "own")
+    added = reader.value("tokens")
+    if isinstance(added, list) and added:
+        tokens["added"] = added
+    others = tuple(f"special_tokens.{key}" for key in tokens if key != "added")
+    return {
+        "tokenizer.eos_token": Decoded(eos, ("special_tokens.eos_token",)),
+        "tokenizer.special_tokens": Decoded(tokens or "own", (*others, "tokens")),
+    }
+
+
 _OVERLONG = names({"truncate": "truncate", "drop": "drop", "raise": "error"})
 _OFFLOAD: Mapping[Any, object] = {"hidden_states": "cpu", True: "cpu", "legacy": "cpu", "disk": "disk", False: "none"}
 
@@ -435,12 +470,14 @@ _OFFLOAD: Mapping[Any, object] = {"hidden_states": "cpu", True: "cpu", "legacy":
 ENTRIES: tuple[Entry, ...] = (
     Heading("Model"),
     Field("base_model", "model.base"),
-    Field("revision_of_model", "model.revision", absent=None),
-    Field("trust_remote_code", "model.trust_remote_code", absent=False),
-    Field("tokenizer_config", "tokenizer.source", absent="model"),
+    Field("revision_of_model", "model.revision", absent=None, quiet=True),
+    Field("trust_remote_code", "model.trust_remote_code", absent=False, quiet=True),
+    Field("tokenizer_config", "tokenizer.source", absent="model", quiet=True),
+    Derived(("tokenizer.eos_token", "tokenizer.special_tokens"), _special_tokens, "the tokenizer's own",
+            keys=("special_tokens", "tokens")),
     Field("attn_implementation", "model.attention", absent="auto"),
-    Field("overrides_of_model_config", "model.config_overrides", absent={}),
-    Field("unfrozen_parameters", "model.trainable", _TRAINABLE, absent="all"),
+    Field("overrides_of_model_config", "model.config_overrides", absent={}, quiet=True),
+    Field("unfrozen_parameters", "model.trainable", _TRAINABLE, absent="all", quiet=True),
     Derived(("model.architecture",), _architecture,
             "the architecture is what base_model's config.json says"),
     Always("model.weights", "all", "transformers loads every weight file of the checkpoint"),
@@ -452,22 +489,22 @@ ENTRIES: tuple[Entry, ...] = (
     Field("lora_dropout", "adapter.dropout", when=_LORA),
     Group(("lora_target_modules", "lora_target_linear"), ("adapter.target_modules",), _targets, _propose_targets,
           when=_LORA),
-    Field("peft_layers_to_transform", "adapter.target_layers", absent="all", when=_LORA),
-    Field("peft_use_dora", "adapter.use_dora", absent=False, when=_LORA),
-    Field("peft_use_rslora", "adapter.use_rslora", absent=False, when=_LORA),
+    Field("peft_layers_to_transform", "adapter.target_layers", absent="all", when=_LORA, quiet=True),
+    Field("peft_use_dora", "adapter.use_dora", absent=False, when=_LORA, quiet=True),
+    Field("peft_use_rslora", "adapter.use_rslora", absent=False, when=_LORA, quiet=True),
     Field("lora_modules_to_save", "adapter.modules_to_save",
-          Codec(lambda value, _: tuple(value), lambda value, _: list(value)), absent=(), when=_LORA),
-    Field("peft_init_lora_weights", "adapter.init", names({True: "kaiming"}), absent="kaiming", when=_LORA),
-    Field("peft_autocast_adapter_dtype", "adapter.dtype", _ADAPTER_DTYPE, absent="fp32", when=_LORA),
-    Field("lora_model_dir", "adapter.start", absent=None, when=_LORA),
+          Codec(lambda value, _: tuple(value), lambda value, _: list(value)), absent=(), when=_LORA, quiet=True),
+    Field("peft_init_lora_weights", "adapter.init", names({True: "kaiming"}), absent="kaiming", when=_LORA, quiet=True),
+    Field("peft_autocast_adapter_dtype", "adapter.dtype", _ADAPTER_DTYPE, absent="fp32", when=_LORA, quiet=True),
+    Field("lora_model_dir", "adapter.start", absent=None, when=_LORA, quiet=True),
     Always("adapter.bias", "none", "loaders/adapter.py passes bias=none to PEFT"),
     Heading("Data"),
     sources.ENTRY,
     Field("dataset_prepared_path", "data.prepared_path", _PREPARED, absent="last_run_prepared"),
-    Field("curriculum_sampling", "data.shuffle", names({False: True, True: False}), absent=True),
+    Field("curriculum_sampling", "data.shuffle", names({False: True, True: False}), absent=True, quiet=True),
     Derived(("data.order",), _order, "core/builders/causal.py: rows are drawn by a sampler seeded with seed"),
-    Field("streaming", "data.streaming", absent=False),
-    Field("dataloader_num_workers", "data.workers", absent="auto"),
+    Field("streaming", "data.streaming", absent=False, quiet=True),
+    Field("dataloader_num_workers", "data.workers", absent="auto", quiet=True),
     Always("data.collation", "pad right", "utils/collators/batching.py"),
     Heading("Sequence"),
     Field("sequence_len", "sequence.max_length"),
@@ -476,7 +513,7 @@ ENTRIES: tuple[Entry, ...] = (
     Derived(("sequence.packing_algorithm",), _packing_algorithm, "utils/samplers/multipack.py"),
     Always("sequence.split_across_packs", False, "utils/samplers/multipack.py: rows stay whole"),
     Field("pad_to_sequence_len", "sequence.padding", names({False: "longest", True: "max_length"}),
-          absent=lambda view: "max_length" if view.get("sequence.packing") else "longest"),
+          absent=lambda view: "max_length" if view.get("sequence.packing") else "longest", quiet=True),
     Heading("Batch and duration"),
     Field("micro_batch_size", "batch.micro_size"),
     Field("gradient_accumulation_steps", "batch.accumulation"),
@@ -484,7 +521,7 @@ ENTRIES: tuple[Entry, ...] = (
     Unread("batch_size", "gradient_accumulation_steps always has a value, so this is never used "
                          "(utils/config/__init__.py, normalize_config)"),
     Field("num_epochs", "duration.epochs"),
-    Field("max_steps", "duration.max_steps", absent=None),
+    Field("max_steps", "duration.max_steps", absent=None, quiet=True),
     Field("dataloader_drop_last", "duration.partial_batch", names({True: "dropped", False: "kept"}), absent="kept"),
     Always("duration.partial_step", "short step", "transformers' trainer ends each epoch with a shorter step"),
     Missing("duration.epoch_steps", None, "max_steps ends the run, not an epoch"),
@@ -497,12 +534,12 @@ ENTRIES: tuple[Entry, ...] = (
     Field("adam_beta1", "optimizer.beta1", absent=0.9),
     Field("adam_beta2", "optimizer.beta2", absent=0.999),
     Field("adam_epsilon", "optimizer.epsilon", absent=1e-8),
-    Field("optim_args", "optimizer.options", absent={}),
+    Field("optim_args", "optimizer.options", absent={}, quiet=True),
     Missing("optimizer.in_backward", False, "no optimizer step inside the backward pass"),
     Group(("lr_scheduler",), ("schedule.name",), _schedule, _propose_schedule),
     Group(("warmup_steps", "warmup_ratio"), ("schedule.warmup_steps",), _warmup, _propose_warmup),
-    Field("lr_scheduler_kwargs.num_cycles", "schedule.cycles", absent=0.5),
-    Field("cosine_min_lr_ratio", "schedule.min_ratio", absent=0.0),
+    Field("lr_scheduler_kwargs.num_cycles", "schedule.cycles", absent=0.5, quiet=True),
+    Field("cosine_min_lr_ratio", "schedule.min_ratio", absent=0.0, quiet=True),
     Field("max_grad_norm", "gradient.max_norm", names({0.0: None, 0: None}), absent=1.0),
     Derived(("gradient.loss_normalisation",), _normalisation,
             "core/builders/base.py sets average_tokens_across_devices to False"),
@@ -513,27 +550,27 @@ ENTRIES: tuple[Entry, ...] = (
     Heading("Memory and speed"),
     Field("gradient_checkpointing", "memory.activation_checkpointing",
           names({True: True, False: False, "offload": True, "offload_disk": True}), absent=False),
-    Field("activation_offloading", "memory.activation_offloading", names(_OFFLOAD), absent="none"),
-    Field("torch_compile", "memory.compile", absent=False),
-    Field("chunked_cross_entropy", "memory.chunked_loss", absent=False),
-    Field("lora_mlp_kernel", "memory.lora_kernels", absent=True, when=_LORA),
+    Field("activation_offloading", "memory.activation_offloading", names(_OFFLOAD), absent="none", quiet=True),
+    Field("torch_compile", "memory.compile", absent=False, quiet=True),
+    Field("chunked_cross_entropy", "memory.chunked_loss", absent=False, quiet=True),
+    Group(_KERNELS, ("memory.lora_kernels",), _kernels, _propose_kernels, when=_LORA),
     Heading("Devices"),
     Group(("fsdp_version", "fsdp_config.auto_wrap_policy", "deepspeed"), ("parallel.strategy", "parallel.wrapping"),
           _strategy, _propose_strategy),
-    Field("fsdp_config.offload_params", "parallel.cpu_offload", absent=False, when=_FSDP),
+    Field("fsdp_config.offload_params", "parallel.cpu_offload", absent=False, when=_FSDP, quiet=True),
     Field("fsdp_config.reshard_after_forward", "parallel.reshard_after_forward", absent=True, when=_FSDP),
     Field("fsdp_config.state_dict_type", "saving.sharded",
           names({"FULL_STATE_DICT": False, "SHARDED_STATE_DICT": True}), absent=True, when=_FSDP),
     Derived(("parallel.world_size",), _world, "the launch command decides it"),
-    Field("tensor_parallel_size", "parallel.tensor", absent=1),
-    Field("context_parallel_size", "parallel.context", absent=1),
-    Field("dp_replicate_size", "parallel.replicate", absent=1),
+    Field("tensor_parallel_size", "parallel.tensor", absent=1, quiet=True),
+    Field("context_parallel_size", "parallel.context", absent=1, quiet=True),
+    Field("dp_replicate_size", "parallel.replicate", absent=1, quiet=True),
     Always("launch.device", "cuda", "a GPU is used where there is one"),
     Always("launch.nodes", 1, "the launch command decides it"),
     Heading("Evaluation"),
     Group(("val_set_size", "test_datasets"), ("evaluation.data",), _evaluated, _propose_evaluated),
     Group(_EVAL_KEYS, ("evaluation.every",), _evaluation, _propose_evaluation),
-    Field("eval_batch_size", "evaluation.batch_size", absent=lambda view: view.get("batch.micro_size")),
+    Field("eval_batch_size", "evaluation.batch_size", absent=lambda view: view.get("batch.micro_size"), quiet=True),
     Heading("Output"),
     Field("output_dir", "saving.output_dir"),
     Group(_SAVE_KEYS, ("saving.every",), _saving, _propose_saving),
@@ -541,9 +578,9 @@ ENTRIES: tuple[Entry, ...] = (
     Derived(("saving.weights",), _saved_weights, "train.py saves the adapter alone where there is one"),
     Always("saving.safetensors", True, "transformers 5 writes nothing else"),
     Missing("saving.asynchronous", False),
-    Field("resume_from_checkpoint", "saving.resume", absent=False),
+    Field("resume_from_checkpoint", "saving.resume", absent=False, quiet=True),
     Field("auto_resume_from_checkpoints", "saving.resume", absent=ABSENT),
-    Field("hub_model_id", "hub.push_to", absent=None),
+    Field("hub_model_id", "hub.push_to", absent=None, quiet=True),
     Heading("Logging"),
     Field("logging_steps", "logging.every", absent=_log_every),
     Group(tuple(_TRACKERS), ("logging.backends",), _backends, _propose_backends),
@@ -563,8 +600,8 @@ ENTRIES: tuple[Entry, ...] = (
           when=_tracker_is("mlflow")),
     Missing("logging.options", {}, "no further options"),
     Heading("Seed"),
-    Field("seed", "seed.value", absent=42),
-    Field("full_determinism", "seed.deterministic", absent=False),
+    Field("seed", "seed.value", _SEED, absent=42),
+    Field("full_determinism", "seed.deterministic", absent=False, quiet=True),
     Heading("Preference tuning"),
     Group(("rl",), ("method.name",), lambda keys, _: {"method.name": Decoded(keys.get("rl", "sft"), tuple(keys))},
           lambda wanted, _: [] if wanted["method.name"] == "sft" else [{"rl": wanted["method.name"]}]),

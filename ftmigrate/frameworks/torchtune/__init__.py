@@ -8,6 +8,7 @@ from ftmigrate.document.model import Document, Unresolved, Value
 from ftmigrate.frameworks.registry import Command, Framework
 from ftmigrate.frameworks.table import Table
 from ftmigrate.run.model import Run
+from ftmigrate.schema import Layout
 
 
 def _table(version: str) -> Table:
@@ -46,4 +47,5 @@ FRAMEWORK = Framework(
     commands=_commands,
     placeholder=_placeholder,
     status="reads every recipe config of 0.6.1 and main; in maintenance mode, its successor is paused",
+    layout=Layout(root="recipe ", component="_component_", interpolated=True),
 )

@@ -75,27 +75,32 @@ def recognise(document: Document, told: str | None, version: str) -> tuple[str |
         return name, "told by --recipe" if name in known else f"told by --recipe; {name} is no recipe of this version"
     text = "\n".join(document.header)
     for pattern, how in ((_RUN, "named by `tune run` in the file's comments"), (_FILE, "named in the file's comments")):
-        for name in pattern.findall(text + "\n"):
-            if name in known:
-                return name, how
-            if f"dev/{name}" in known:
-                return f"dev/{name}", how
+        named = [name if name in known else f"dev/{name}" for name in pattern.findall(text + "\n")]
+        named = [name for name in dict.fromkeys(named) if name in known]
+        if named:
+            # comments may name a recipe for an earlier step as well, so the keys choose among those named
+            return min(named, key=lambda name: _misfit(document, known[name])), how
     return _infer(document, known)
+
+
+def _misfit(document: Document, facts: Mapping[str, Facts]) -> int:
+    """How badly a recipe fits: required keys that are missing, keys it would not read, the wrong kind of model."""
+    keys = set(document.tree)
+    read = {key for key in facts if key and "." not in key}
+    required = {key for key in read if facts[key].get("required")}
+    model = document.tree.get("model")
+    adapted = isinstance(model, dict) and "lora" in str(model.get("_component_"))
+    return 3 * len(required - keys) + len(keys - read) + 5 * (("model.lora_rank" in facts) != adapted)
 
 
 def _infer(document: Document, known: Mapping[str, Mapping[str, Facts]]) -> tuple[str | None, str]:
     """The recipe that misses the fewest required keys and leaves the fewest keys unread."""
-    keys = set(document.tree)
-    model = document.tree.get("model")
-    adapted = isinstance(model, dict) and "lora" in str(model.get("_component_"))
-    scores: list[tuple[int, bool, str]] = []
-    for name, facts in known.items():
-        read = {key for key in facts if key and "." not in key}
-        required = {key for key in read if facts[key].get("required")}
-        score = 3 * len(required - keys) + len(keys - read) + 5 * (("lora" in name) != adapted)
-        scores.append((score, bool(facts.get("", {}).get("distributed")), name))
-    if not scores or not keys:
+    if not document.tree:
         return None, "no recipe fits"
+    scores = [
+        (_misfit(document, facts), bool(facts.get("", {}).get("distributed")), name)
+        for name, facts in known.items()
+    ]
     scores.sort()
     best = scores[0]
     others = [name for score, _, name in scores[1:] if score == best[0]]

@@ -62,4 +62,4 @@ def packing(reader: Reader) -> Mapping[str, Decoded]:
     return found or {"packed": Decoded(False), "split_across_pack": Decoded(False)}
 
 
-ENTRY = Sources(("dataset",), decode)
+ENTRY = Sources(("dataset",), _TOKENIZER, decode)

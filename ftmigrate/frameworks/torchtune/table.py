@@ -224,7 +224,8 @@ def _tokenizer(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     return {"tokenizer.source": Decoded(source, args, why)}
 
 
-_TOKENIZER_FILES = ("tokenizer.path", "tokenizer.vocab_path", "tokenizer.merges_file", "tokenizer.tokenizer_json_path",
+_TOKENIZER_FILES = ("tokenizer.path", "tokenizer.vocab_path", "tokenizer.merges_file", "tokenizer.merges_path",
+                    "tokenizer.tokenizer_json_path",
                     "tokenizer.tokenizer_config_json_path", "tokenizer.generation_config_path",
                     "tokenizer.special_tokens_path")  # fmt: skip
 
@@ -580,7 +581,8 @@ ENTRIES: tuple[Entry, ...] = (
             "gradients are divided by the number of trained tokens of the whole step"),
     Heading("Precision and memory"),
     Field("dtype", "precision.weights"),
-    Always("precision.autocast", "none", "weights, activations and optimizer state all have the one dtype"),
+    Derived(("precision.autocast",), lambda _: {"precision.autocast": Decoded("none", ("dtype",))},
+            "weights, activations and optimizer state all have the one dtype"),
     Always("precision.tf32", False, "torch's default: matrix products in full fp32"),
     Field("enable_activation_checkpointing", "memory.activation_checkpointing", absent=False),
     Private("ac_mode", "selective activation checkpointing", off=(None, "full")),

@@ -1,0 +1,99 @@
+"""Components: mappings that name a callable, whose other keys are its arguments."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+
+from ftmigrate.json_schema.sections import Sections
+from ftmigrate.json_schema.types import LATER, Json
+from ftmigrate.schema import SECTION, Facts
+
+PREFIX = "component "
+OTHER = "other"
+
+
+class Components:
+    """The schema of a key that holds a component: the arguments follow from the callable it names."""
+
+    def __init__(self, sections: Sections) -> None:
+        self.sections = sections
+        self.selector = sections.layout.component or ""
+        found = sections.schema.sections
+        self.paths = {name.removeprefix(PREFIX): found[name] for name in found if name.startswith(PREFIX)}
+
+    def of(self, key: str) -> Json:
+        """A reference to the components that suit a key; a callable that is not among them is taken as it is.
+
+        They are those of the kind that the key is named after (`dataset_val`, `metric_logger`), else those whose own
+        name has the key's in it (`quantizer`).
+        """
+        name = key.rpartition(".")[2].removesuffix("s")
+        kinds = [kind for kind in self.kinds if kind != OTHER and (name.endswith(kind) or name.startswith(f"{kind}_"))]
+        kind = max(kinds, key=len, default="")
+        word = name.partition("_")[0]
+        paths = [
+            path
+            for path, keys in self.paths.items()
+            if (_kind(keys) == kind if kind else word in path.rpartition(".")[2].lower())
+        ]
+        return self.sections.definitions.add(f"any {kind or word}", lambda: self._selected(paths))
+
+    @cached_property
+    def kinds(self) -> set[str]:
+        return {_kind(keys) for keys in self.paths.values()}
+
+    def _selected(self, paths: list[str]) -> Json:
+        alike: dict[str, list[str]] = {}
+        for path in paths:
+            alike.setdefault(json.dumps(self.arguments(path), sort_keys=True), []).append(path)
+        cases = [
+            {
+                "if": {"properties": {self.selector: {"enum": same}}, "required": [self.selector]},
+                "then": self.sections.definitions.add(f"{PREFIX}{same[0]}", lambda path=same[0]: self.arguments(path)),  # type: ignore[misc]
+            }
+            for same in alike.values()
+        ]  # fmt: skip
+        named: Json = {"anyOf": [{"enum": paths}, {"type": "string"}]} if paths else {"type": "string"}
+        made: Json = {"type": "object", "properties": {self.selector: named}, "required": [self.selector]}
+        return made | ({"allOf": cases} if cases else {})
+
+    def arguments(self, path: str) -> Json:
+        """The mapping that gives a callable its arguments; those that only the program can give are not required."""
+        keys = self.paths[path]
+        about = keys.get(SECTION, {})
+        made: Json = {"type": "object", "properties": {self.selector: {}, **dict(self.sections.properties(keys))}}
+        if about.get("deprecated"):
+            made["deprecated"] = True
+        made["additionalProperties"] = bool(about.get("kwargs")) or about.get("parameters") == "unknown"
+        if required := sorted(self._required(keys)):
+            made["required"] = required
+        return made
+
+    def _required(self, keys: Mapping[str, Facts]) -> Iterator[str]:
+        for key in self.sections.required(keys):
+            if key not in self.injected and self.sections.types.of(keys[key]):
+                yield key
+
+    @cached_property
+    def injected(self) -> set[str]:
+        """Arguments that some program gives by name."""
+        root = self.sections.layout.root
+        return {
+            str(name)
+            for section, keys in self.sections.schema.sections.items()
+            if section.startswith(root)
+            for key, facts in keys.items()
+            if key and "injects" in facts
+            for name in facts["injects"]["keywords"]
+        }
+
+
+def _kind(keys: Mapping[str, Facts]) -> str:
+    return str(keys.get(SECTION, {}).get("kind", OTHER))
+
+
+def later() -> Json:
+    """A value that is only known at run time."""
+    return {"type": "string", "pattern": LATER}
