@@ -23,18 +23,17 @@ os.environ.setdefault("AXOLOTL_DO_NOT_TRACK", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from ftmigrate.document.model import Unresolved  # noqa: E402
-from ftmigrate.frameworks.axolotl import jinja  # noqa: E402
-from ftmigrate.frameworks.axolotl.datasets import decode  # noqa: E402
-from ftmigrate.frameworks.axolotl.formats import formats  # noqa: E402
-from ftmigrate.frameworks.axolotl.prompts import REFLECTIONS, STYLES, TYPES  # noqa: E402
-from ftmigrate.run.rendering import (  # noqa: E402
+from ftmigrate.document.model import Unresolved
+from ftmigrate.frameworks.axolotl import jinja
+from ftmigrate.frameworks.axolotl.entries import decode
+from ftmigrate.frameworks.axolotl.formats import formats
+from ftmigrate.frameworks.axolotl.prompts import REFLECTIONS, STYLES, TYPES
+from ftmigrate.run.rendering import (
     ChatFormat,
     Piece,
     Rendering,
     TurnFormat,
     Unrenderable,
-    columns,
     evaluate,
     merge,
 )
@@ -318,10 +317,10 @@ class Axolotl:
         return path
 
     def rows(self, case: Case) -> list[Pieces | Exception]:
+        from axolotl.loaders.tokenizer import load_tokenizer
         from axolotl.utils.config import normalize_cfg_datasets, validate_config
         from axolotl.utils.data.sft import _load_and_process_single_dataset
         from axolotl.utils.dict import DictDefault
-        from axolotl.loaders.tokenizer import load_tokenizer
 
         model = self._model(case.eos)
         paths = []

@@ -9,7 +9,9 @@ the keys that a plugin of that path adds to the top level. Beside the facts of p
   "truthy" or "set" (any value but null). Without `refused` the key is passed over.
 * `supplied`: required, but given by the program and not by the file
 * of a plugin's section: `plugin` its dotted path, `also` other paths to the same class, `builtin`: active without
-  being listed, `class`: the model its keys come from, `adapters`: the values of `adapter` it adds
+  being listed, `class`: the model its keys come from, `adapters`: the values of `adapter` it adds, `takes`: further
+  values that it lets keys of the top level have
+* `ignorecase`: the enum's values in any letter case
 
 What the source alone does not tell is corrected by schemas/axolotl.patch.json.
 """

@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from ftmigrate.document.model import Document
 from ftmigrate.frameworks.reader import Context
 
 
@@ -31,6 +32,13 @@ def _positive(text: str) -> int:
 
 def context(args: argparse.Namespace) -> Context:
     return Context(args.recipe, args.world_size, args.rows)
+
+
+def print_warnings(document: Document) -> None:
+    """What parsing found that does not prevent reading, on standard error."""
+    for found in document.warnings:
+        place = f"{document.name}:{found.position.line}:{found.position.column}"
+        print(f"{place}: {found.severity}: {found.message} [{found.code}]", file=sys.stderr)
 
 
 def print_json(value: Any) -> None:

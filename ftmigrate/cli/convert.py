@@ -9,7 +9,7 @@ import sys
 import textwrap
 from pathlib import Path
 
-from ftmigrate.cli.common import Paint, add_source_options, context, print_json, write_atomically
+from ftmigrate.cli.common import Paint, add_source_options, context, print_json, print_warnings, write_atomically
 from ftmigrate.conversion.ledger import Entry, Ledger
 from ftmigrate.run.compare import Verdict
 
@@ -47,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
     from ftmigrate.frameworks import registry
 
     source = api.load(args.path, args.source, args.overrides)
+    print_warnings(source.document)
     target = registry.resolve(args.target)
     to_file = args.output not in (None, "-")
     name = args.output if to_file else api.default_name(args.path, target[0])
@@ -71,11 +72,15 @@ def run(args: argparse.Namespace) -> int:
     if result.refused is not None:
         return 2
     if args.verify:
-        from ftmigrate.verify.levels import verify_conversion
+        from ftmigrate.cli.verify import print_results
+        from ftmigrate.verify.levels import status, verify
 
-        status = verify_conversion(result, target, args.verify)
-        if status:
-            return status
+        assert result.target is not None
+        (text,) = result.files.values()
+        results = verify(target[0].parse(text.encode(), name, ()), result.target, *target, args.verify)
+        print_results(results)
+        if status(results):
+            return status(results)
     lossy = any(entry.verdict in (Verdict.DROPPED, Verdict.MANUAL) for entry in result.ledger.entries)
     return 1 if args.strict and lossy else 0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from ftmigrate.cli.common import Paint, add_source_options, context, print_json
+from ftmigrate.cli.common import Paint, add_source_options, context, print_json, print_warnings
 from ftmigrate.document.model import format_path
 from ftmigrate.run import vocabulary
 from ftmigrate.run.display import to_json, to_text
@@ -24,6 +24,7 @@ def run(args: argparse.Namespace) -> int:
     from ftmigrate import api
 
     source = api.load(args.path, args.source, args.overrides)
+    print_warnings(source.document)
     found = source.run(context(args))
     if args.format == "json":
         print_json(as_json(found))

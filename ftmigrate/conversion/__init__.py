@@ -47,6 +47,8 @@ def convert(
     to, to_version = target
     run = read(framework.table(version), document, context)
     head = {"framework": framework.name, "version": version, "path": document.name}
+    for found in document.errors:
+        return _refuse(document, run, head, target, f"line {found.position.line}: {found.message}")
     if not to.writes:
         return _refuse(document, run, head, target, f"{to.title} configs cannot be written yet")
     table = to.table(to_version)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from . import template
 from .codes import Code, error
-from .model import DocumentError, Path, Position, Unresolved, Value, format_path
+from .model import Diagnostic, DocumentError, Path, Position, Unresolved, Value, format_path
 from .references import BadInterpolation, Reference, Resolver, parse, split_key
 
 MAX_CHAIN = 100
@@ -18,30 +17,29 @@ MISSING = "???"
 Where: TypeAlias = Callable[[Path, str], Position]
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
+class _Found(NamedTuple):
     """Where a reference leads: the place of a value, and the leaves used on the way to it."""
 
     path: Path
     through: tuple[Path, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
+class _Answer(NamedTuple):
     """What a string came to: a plain value, or the container it stands for."""
 
     value: str | int | float | bool | Unresolved | _Found | None
     via: tuple[Path, ...] = ()
 
 
-@dataclass(slots=True)
 class _Resolution:
-    tree: dict[str, Value]
-    where: Where
-    via: dict[Path, tuple[Path, ...]] = field(default_factory=dict)
-    answers: dict[Path, _Answer] = field(default_factory=dict)
-    active: list[Path] = field(default_factory=list)
-    count: int = 0
+    def __init__(self, tree: dict[str, Value], where: Where, missing: list[Diagnostic] | None = None) -> None:
+        self.tree = tree
+        self.where = where
+        self.missing = missing
+        self.via: dict[Path, tuple[Path, ...]] = {}
+        self.answers: dict[Path, _Answer] = {}
+        self.active: list[Path] = []
+        self.count = 0
 
     def build(self, path: Path, out: Path, raw: Value) -> Value:
         """The resolved value at `path`, to stand at `out`."""
@@ -96,6 +94,15 @@ class _Resolution:
             parts = parse(raw)
         except BadInterpolation as cause:
             raise self._malformed(path, raw, cause) from None
+        try:
+            return self._joined(path, raw, parts)
+        except DocumentError as cause:
+            if self.missing is None or cause.diagnostic.code != Code.INTERPOLATION_MISSING:
+                raise
+            self.missing.append(cause.diagnostic)
+            return _Answer(Unresolved(raw))
+
+    def _joined(self, path: Path, raw: str, parts: list[str | Reference | Resolver]) -> _Answer:
         if len(parts) == 1 and not isinstance(parts[0], str):
             return self._part(path, raw, parts[0])
         text = ""
@@ -267,12 +274,15 @@ class _Resolution:
         return self._fail(Code.INTERPOLATION_MISSING, path, text, f"`{text}` leads nowhere: {reason}{dot}")
 
 
-def resolve(tree: dict[str, Value], where: Where) -> tuple[dict[str, Value], dict[Path, tuple[Path, ...]]]:
+def resolve(
+    tree: dict[str, Value], where: Where, missing: list[Diagnostic] | None = None
+) -> tuple[dict[str, Value], dict[Path, tuple[Path, ...]]]:
     """The tree with every reference followed, and for each value that used others, which. Raises DocumentError.
 
-    `where` tells the place of a part of the string at a path.
+    `where` tells the place of a part of the string at a path. With `missing` a reference that leads nowhere is put
+    there and its value left unresolved.
     """
-    resolution = _Resolution(tree, where)
+    resolution = _Resolution(tree, where, missing)
     try:
         resolved = resolution.build((), (), tree)
     except RecursionError:

@@ -91,7 +91,8 @@ class Document:
     """A parsed file: the tree as the framework sees it, and its leaves in the order of the text.
 
     `header` holds the comment lines before the first key (without `#`); `warnings` are findings that do not
-    prevent reading (a duplicate key that the framework's loader lets win silently).
+    prevent reading (a duplicate key that the framework's loader lets win silently; one of error severity is where
+    the framework reads the file but stops when it comes to the value).
     `sections` gives the span of the key of each mapping or list of mappings.
     """
 
@@ -109,6 +110,10 @@ class Document:
         except KeyError:
             return False
         return True
+
+    @property
+    def errors(self) -> tuple[Diagnostic, ...]:
+        return tuple(found for found in self.warnings if found.severity is Severity.ERROR)
 
     def at(self, path: Path) -> Value:
         """The subtree at `path`. Raises KeyError where there is none (a null value is there, and is None)."""

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(NamedTuple):
     """`${..a[0].b}`: `dots` relative steps, then the keys; a key may itself be a reference (bracketed or not)."""
 
     text: str
@@ -17,16 +15,14 @@ class Reference:
     keys: tuple[str | Nested, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Nested:
+class Nested(NamedTuple):
     """A reference whose value names a key, or outside of brackets a dotted path."""
 
     inner: Reference | Resolver
     bracketed: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Resolver:
+class Resolver(NamedTuple):
     """`${name:arguments}`."""
 
     text: str

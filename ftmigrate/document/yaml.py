@@ -25,10 +25,14 @@ __all__ = ["OMEGACONF", "PYYAML", "Dialect", "comments_above", "parse", "value"]
 _Via = Mapping[Path, tuple[Path, ...]]
 
 
-def parse(data: bytes, name: str, dialect: Dialect, overrides: Sequence[str] = ()) -> Document:
+def parse(
+    data: bytes, name: str, dialect: Dialect, overrides: Sequence[str] = (), *, lenient: bool = False
+) -> Document:
     """Read a config file. Raises DocumentError with the one diagnostic that says why it cannot be read.
 
     `overrides` are the launcher's arguments after the config (`lr=1e-4`, `~seed`); they apply before interpolation.
+    lenient: an interpolation that leads nowhere is an error among `Document.warnings` and its value unresolved (the
+    framework loads such a file too, and stops where it uses the value).
     """
     text = decode(data)
     lines = Lines(text)
@@ -46,7 +50,8 @@ def parse(data: bytes, name: str, dialect: Dialect, overrides: Sequence[str] = (
         tree, applied = command_line.apply(tree, overrides, dialect, lambda source: value(source, dialect))
     via: _Via = {}
     if dialect is OMEGACONF and ("${" in text or "???" in text or overrides):
-        tree, via = interpolation.resolve(tree, lambda path, part: _place(reader, path, part, applied))
+        missing = reader.warnings if lenient else None
+        tree, via = interpolation.resolve(tree, lambda path, part: _place(reader, path, part, applied), missing)
     notes = comments(root, text, lines.starts)
     return Document(
         name=name,

@@ -63,7 +63,8 @@ class Components:
         """The mapping that gives a callable its arguments; those that only the program can give are not required."""
         keys = self.paths[path]
         about = keys.get(SECTION, {})
-        made: Json = {"type": "object", "properties": {self.selector: {}, **dict(self.sections.properties(keys))}}
+        properties = {key: _nullable(found) for key, found in self.sections.properties(keys)}
+        made: Json = {"type": "object", "properties": {self.selector: {}, **properties}}
         if about.get("deprecated"):
             made["deprecated"] = True
         made["additionalProperties"] = bool(about.get("kwargs")) or about.get("parameters") == "unknown"
@@ -88,6 +89,23 @@ class Components:
             if key and "injects" in facts
             for name in facts["injects"]["keywords"]
         }
+
+
+def _nullable(found: Json) -> Json:
+    """An argument's schema with null: a callable's annotations are not enforced, and null often means absence."""
+    kinds = found.get("type")
+    if kinds is not None and set(found) <= {"type", "default", "deprecated", "description", "x-type"}:
+        listed = kinds if isinstance(kinds, list) else [kinds]
+        return found if "null" in listed else {**found, "type": [*listed, "null"]}
+    if "anyOf" in found:
+        return {**found, "anyOf": [*found["anyOf"], *([] if _takes_null(found) else [{"type": "null"}])]}
+    if "enum" in found:
+        return {**found, "enum": [*found["enum"], *([] if None in found["enum"] else [None])]}
+    return found
+
+
+def _takes_null(found: Json) -> bool:
+    return any("null" in ([way.get("type")] if isinstance(way.get("type"), str) else way.get("type") or ()) for way in found["anyOf"])
 
 
 def _kind(keys: Mapping[str, Facts]) -> str:

@@ -51,10 +51,16 @@ class Sections:
                     found["properties"][key] = self._of_plugin(str(about["plugin"]))
             paths = [about["plugin"], *about.get("also", [])]
             listed = {"type": "array", "contains": {"enum": paths}}
-            conditions.append({
+            condition: Json = {
                 "if": {"properties": {self.layout.plugins: listed}, "required": [self.layout.plugins]},
                 "then": self.definitions.add(name, lambda name=name: self.object((name,))),  # type: ignore[misc]
-            })  # fmt: skip
+            }
+            if taken := {key: found["properties"][key] for key in about.get("takes", ())}:
+                # with this plugin these keys may have further values: their own constraints hold without it
+                condition["else"] = {"properties": taken}
+                for key, more in about["takes"].items():
+                    found["properties"][key] = {"anyOf": [taken[key], self.types.of(more)]}
+            conditions.append(condition)
         found["properties"] = dict(sorted(found["properties"].items()))
         return found | {"allOf": conditions}
 

@@ -79,7 +79,7 @@ class Types:
             return [{"type": "null"}]
         name, arguments = _head(node)
         if name == "Literal":
-            return [{"enum": [ast.literal_eval(value) for value in arguments]}]
+            return _choice(facts, [ast.literal_eval(value) for value in arguments])
         if name in ("str", "Path", "int", "float", "bool"):
             return self._scalar(name, facts, top=top)
         if name in _LISTS:
@@ -143,7 +143,16 @@ def _string(facts: Facts, values: list[str], *, top: bool) -> list[Json]:
         return [{"enum": values}, _text(f"^({'|'.join(values)}):\\d+$")]
     if facts.get("open"):
         return [{"enum": values}, {"type": "string"}]
-    return [{"enum": values}, *([_text(facts["pattern"])] if "pattern" in facts else [])]
+    return [*_choice(facts, values), *([_text(facts["pattern"])] if "pattern" in facts else [])]
+
+
+def _choice(facts: Facts, values: list[Any]) -> list[Json]:
+    """One of some values, in any letter case where the framework takes it."""
+    found: list[Json] = [{"enum": values}]
+    if facts.get("ignorecase"):
+        spelt = ("".join(f"[{c.lower()}{c.upper()}]" if c.isalpha() else c for c in value) for value in values)
+        found.append(_text(f"^({'|'.join(spelt)})$"))
+    return found
 
 
 def _text(pattern: str) -> Json:

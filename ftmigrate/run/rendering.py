@@ -538,14 +538,14 @@ def compare(wanted: Rendering, got: Rendering, tokens: Mapping[str, str] | None 
     """How `got` differs from `wanted` on the sample rows; empty when they render alike.
 
     `tokens` gives the text of `{bos}` and `{eos}` where it is known, so that `{eos}` and `<|eot_id|>` can be equal.
-    Trailing masked text (an EOS nobody is trained on) does not count, nor does the mask of a BOS: neither changes the
-    loss.
+    Trailing masked text (an EOS nobody is trained on) does not count, nor does the mask of a BOS, nor a row of one
+    token: none changes the loss.
     """
     found: dict[tuple[str, str], Difference] = {}
     wanted, got = (with_tokens(rendering, tokens or {}) for rendering in (wanted, got))
-    bos = (tokens or {}).get("bos") or "{bos}"
+    bos, eos = ((tokens or {}).get(name) or "{" + name + "}" for name in ("bos", "eos"))
     for kind, row in samples(wanted, got):
-        first, second = (_outcome(rendering, row, bos) for rendering in (wanted, got))
+        first, second = (_outcome(rendering, row, bos, eos) for rendering in (wanted, got))
         if first == second or first is None:
             continue
         difference = _difference(kind, first, second)
@@ -553,7 +553,7 @@ def compare(wanted: Rendering, got: Rendering, tokens: Mapping[str, str] | None 
     return list(found.values())
 
 
-def _outcome(rendering: Rendering, row: Row, bos: str) -> tuple[Piece, ...] | None:
+def _outcome(rendering: Rendering, row: Row, bos: str, eos: str) -> tuple[Piece, ...] | None:
     try:
         pieces = list(evaluate(rendering, row))
     except Unrenderable:
@@ -562,6 +562,8 @@ def _outcome(rendering: Rendering, row: Row, bos: str) -> tuple[Piece, ...] | No
         pieces[:1] = [Piece(bos, False), Piece(pieces[0].text[len(bos) :], True)]
     while pieces and not pieces[-1].trained:
         pieces.pop()
+    if len(pieces) == 1 and pieces[0].text in (bos, eos):
+        return ()
     return merge(pieces)
 
 

@@ -29,7 +29,7 @@ class ValidatorMissing(Exception):
 class SchemaFinding(NamedTuple):
     """Something in the tree that the schema does not allow or does not know.
 
-    `kind`: "value" (not what the key takes), "missing" (a required key), "unknown" (a key that nothing reads).
+    `kind`: "value" (not what the framework takes), "missing" (a required key), "unknown" (a key it passes over).
     """
 
     path: str
@@ -74,10 +74,11 @@ def _checker(framework: str, version: str, recipe: str | None) -> _Checker:
 
 @dataclass(frozen=True, slots=True)
 class _Keys:
-    """What is known of a mapping's keys: their schemas, and whether others are taken too."""
+    """What is known of a mapping's keys: their schemas, and whether others are taken too, or refused."""
 
     known: dict[str, list[Json]]
     open: bool
+    refused: bool
 
 
 class _Checker:
@@ -120,7 +121,7 @@ class _Checker:
                 elif not keys.open:
                     close = get_close_matches(key, keys.known, 1)
                     message = "is no key here" + (f"; did you mean {close[0]}?" if close else "")
-                    yield SchemaFinding(format_path((*path, key)), message, "unknown")
+                    yield SchemaFinding(format_path((*path, key)), message, "value" if keys.refused else "unknown")
 
     def _applying(self, given: Json, node: Any) -> Iterator[Json]:
         """The parts of a schema that speak of this value: references followed, conditions decided."""
@@ -133,6 +134,8 @@ class _Checker:
             yield from self._applying(part, node)
         if "if" in given and self.validator.evolve(schema=given["if"]).is_valid(node):
             yield from self._applying(given["then"], node)
+        elif "else" in given:
+            yield from self._applying(given["else"], node)
 
 
 def _keys(applying: list[Json]) -> _Keys:
@@ -143,7 +146,8 @@ def _keys(applying: list[Json]) -> _Keys:
             known.setdefault(key, []).append(value)
     expressly = [one["additionalProperties"] for one in applying if "additionalProperties" in one]
     bare = any(one.get("type") == "object" and "properties" not in one for one in applying)
-    return _Keys(known, bare or not known or any(value is not False for value in expressly))
+    taken = bare or not known or any(value is not False for value in expressly)
+    return _Keys(known, taken, not taken and False in expressly)
 
 
 def _plain(value: Any, path: Path, unresolved: set[Path]) -> Any:
@@ -202,7 +206,8 @@ def _finding(error: _Error) -> Iterator[SchemaFinding]:
                 yield SchemaFinding(format_path((*path, key)), "is required", "missing")
         return
     if error.validator == "not":
-        yield SchemaFinding(format_path(path), "is no longer supported")
+        text = str(error.schema.get("description", "No longer supported."))
+        yield SchemaFinding(format_path(path), f"is {text[0].lower()}{text[1:].rstrip('.')}")
         return
     yield SchemaFinding(format_path(path), _message(error))
 

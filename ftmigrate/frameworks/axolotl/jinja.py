@@ -25,9 +25,12 @@ class Template(NamedTuple):
 
 def write(shape: ChatFormat, *, marked: bool = False) -> str | None:
     """The template, or None for a format that this form cannot say."""
-    if shape.first or shape.last or shape.separate is not None or shape.system_in_every_user:
+    if shape.first or shape.separate is not None or shape.system_in_every_user:
         return None
-    turns = [_turn(role, turn, shape) for role, turn in shape.roles.items()]
+    last = [
+        (f"m['role'] == {_quote(role)} and loop.last", _turn(role, turn, shape)) for role, turn in shape.last.items()
+    ]
+    turns = [(f"m['role'] == {_quote(role)}", _turn(role, turn, shape)) for role, turn in shape.roles.items()]
     if shape.keep_prefix_per_exchange:
         opens, closes = "{%- if loop.first or loop.previtem['role'] == 'assistant' -%}", _out(shape.prefix)
         around = (
@@ -41,7 +44,7 @@ def write(shape: ChatFormat, *, marked: bool = False) -> str | None:
         f"m['content'] == {_quote(text)} -%}}" + f"{{{{- '{mark}' -}}}}"
         for text, mark in zip(PLACEHOLDERS, "@#", strict=True)
     ]
-    branches = [*(branches if marked else ()), *(f"m['role'] == {_quote(role)} -%}}{turn}" for role, turn in turns)]
+    branches = [*(branches if marked else ()), *(f"{test} -%}}{turn}" for test, turn in (*last, *turns))]
     lines = [
         *_system(shape),
         whole[0],
@@ -63,7 +66,7 @@ def _header(shape: ChatFormat) -> str:
     return turn.header if turn else ""
 
 
-def _turn(role: str, turn: TurnFormat, shape: ChatFormat) -> tuple[str, str]:
+def _turn(role: str, turn: TurnFormat, shape: ChatFormat) -> str:
     content = "m['content']"
     if turn.strip is True:
         content += " | trim"
@@ -72,7 +75,7 @@ def _turn(role: str, turn: TurnFormat, shape: ChatFormat) -> tuple[str, str]:
     parts = [_text(turn.header), content, _text(turn.footer)]
     if role == "user" and shape.system_in_user is not None:
         parts.insert(1, "(folded if loop.first else '')")
-    return role, "{{- " + " + ".join(part for part in parts if part) + " -}}"
+    return "{{- " + " + ".join(part for part in parts if part) + " -}}"
 
 
 def _system(shape: ChatFormat) -> list[str]:
@@ -110,7 +113,7 @@ def _out(text: str) -> str:
 # --- back -------------------------------------------------------------------------------------------------------
 
 _STRING = r"'(?:[^'\\]|\\.)*'"
-_BRANCH = re.compile(rf"\{{%- (?:el)?if m\['role'\] == ({_STRING}) -%\}}\{{\{{- (.*) -\}}\}}$", re.M)
+_BRANCH = re.compile(rf"\{{%- (?:el)?if m\['role'\] == ({_STRING})( and loop\.last)? -%\}}\{{\{{- (.*) -\}}\}}$", re.M)
 _PART = re.compile(rf"bos_token|eos_token|{_STRING}")
 _DEFAULT = re.compile(rf"\{{'role': 'system', 'content': ({_STRING})\}}\] \+ messages")
 _FOLDED = re.compile(r"set turns, folded = messages\[1:\], (.*) -%\}\{%- endif -%\}$", re.M)
@@ -125,7 +128,8 @@ def read(template: str) -> Template | None:
 
 
 def _read(template: str) -> ChatFormat | None:
-    roles = {_unquote(role): _read_turn(turn) for role, turn in _BRANCH.findall(template)}
+    found = [(_unquote(role), bool(last), _read_turn(turn)) for role, last, turn in _BRANCH.findall(template)]
+    roles = {role: turn for role, last, turn in found if not last}
     if not roles or "{%- for m in " not in template:
         return None
     head, _, rest = template.partition("{%- for m in ")
@@ -146,6 +150,7 @@ def _read(template: str) -> ChatFormat | None:
         around = (_join(before), _join(after))
     return ChatFormat(
         roles=roles,
+        last={role: turn for role, last, turn in found if last},
         prefix=_join(prefix),
         suffix=_join(suffix),
         default_system=_unquote(default.group(1)) if default else None,

@@ -61,7 +61,7 @@ def _tracker(name: str) -> Condition:
 
 _NOT_RL = ("sft", "pretrain", "qat")
 _RL = Condition("rl is set", lambda view: view.get("method.name") not in _NOT_RL, ("method.name",))
-_SFT = is_("method.name", *_NOT_RL)
+_SFT = Condition("rl is not set", lambda view: view.get("method.name") in _NOT_RL, ("method.name",))
 _DPO = is_("method.name", "dpo")
 _DPO_IPO = is_("method.name", "dpo", "ipo")
 _GRPO = is_("method.name", "grpo", "gdpo", "ebft")
@@ -123,18 +123,18 @@ OTHER: tuple[Entry, ...] = (
           write=False),
 
     # refused at load time
-    Private("fsdp", f"{_REFUSED}: FSDP1 is gone, fsdp_config takes its place", off=(None, False, "", [])),
-    Private("max_packed_sequence_len", f"{_REFUSED}: packing is sample_packing"),
-    Private("rope_scaling", f"{_REFUSED}: it belongs under model_config now", off=(None, False, {}, "")),
-    Private("s2_attention", f"{_REFUSED}: shifted sparse attention is gone"),
-    Private("flash_attn_rms_norm", f"{_REFUSED}: this kernel is gone"),
-    Private("dpo_use_logits_to_keep", f"{_REFUSED} with any value: TRL has it no more", off=(None,)),
-    Private("dpo_generate_during_eval", f"{_REFUSED} with any value: TRL has it no more", off=(None,)),
-    Private("dpo_norm_loss", f"{_REFUSED} with any value: TRL has it no more", off=(None,)),
-    Private("rpo_alpha", f"{_REFUSED} with any value: TRL wants several loss types for it", off=(None,)),
-    Private("save_safetensors", f"{_REFUSED} when false: weights are always safetensors", off=(None, True)),
+    Private("fsdp", f"FSDP1 is gone, fsdp_config takes its place: {_REFUSED}", off=(None, False, "", [])),
+    Private("max_packed_sequence_len", f"packing is sample_packing: {_REFUSED}"),
+    Private("rope_scaling", f"it belongs under model_config now: {_REFUSED}", off=(None, False, {}, "")),
+    Private("s2_attention", f"shifted sparse attention is gone: {_REFUSED}"),
+    Private("flash_attn_rms_norm", f"this kernel is gone: {_REFUSED}"),
+    Private("dpo_use_logits_to_keep", f"TRL has it no more: {_REFUSED} with any value", off=(None,)),
+    Private("dpo_generate_during_eval", f"TRL has it no more: {_REFUSED} with any value", off=(None,)),
+    Private("dpo_norm_loss", f"TRL has it no more: {_REFUSED} with any value", off=(None,)),
+    Private("rpo_alpha", f"TRL wants several loss types for it: {_REFUSED} with any value", off=(None,)),
+    Private("save_safetensors", f"weights are always safetensors, false is {_REFUSED}", off=(None, True)),
     *(
-        Private(f"unsloth_{name}", f"{_REFUSED}: the lora_*_kernel keys take its place")
+        Private(f"unsloth_{name}", f"the lora_*_kernel keys take its place: {_REFUSED}")
         for name in ("cross_entropy_loss", "lora_mlp", "lora_o", "lora_qkv", "rms_norm", "rope")
     ),
 

@@ -76,10 +76,12 @@ _UNKNOWN = (
 
 @dataclass(frozen=True, slots=True)
 class PromptType:
-    """One named type. instruction, reply: format strings over columns; input, system_column: a column or "".
+    """One named type.
 
-    input_required: a row without the input column is refused. system: the constant system part with an input, and without one. system_always: put in even when empty.
-    styles: the styles that `:STYLE` may name. eos: how many EOS tokens end the row.
+    instruction, reply: format strings over columns. input, system_column: a column or "". input_required: whether a
+    row without the input column is refused. system: the constant system part with an input, and without one.
+    system_always: put in even when empty. styles: the styles that `:STYLE` may name. eos: how many EOS tokens end the
+    row; with more than one, empty texts have BOS and EOS as well.
     """
 
     instruction: str = "{instruction}"

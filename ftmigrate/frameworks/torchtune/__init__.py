@@ -20,7 +20,7 @@ def _table(version: str) -> Table:
 def _parse(data: bytes, name: str, overrides: Sequence[str]) -> Document:
     from ftmigrate.document.yaml import OMEGACONF, parse
 
-    return parse(data, name, OMEGACONF, overrides)
+    return parse(data, name, OMEGACONF, overrides, lenient=True)
 
 
 def _detect(document: Document) -> int:
