@@ -16,6 +16,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -254,6 +255,12 @@ LLAMA2 = ChatFormat(
     system_in_user=("<<SYS>>\n", "\n<</SYS>>\n\n"),
     keep_prefix_per_exchange=True,
 )
+EVERY = replace(LLAMA2, system_in_every_user=True, system_strip=" ")
+LAST = ChatFormat(
+    roles={role: TurnFormat(f"<|im_start|>{role}\n", "<|im_end|>\n") for role in PLAIN_ROLES},
+    last={"assistant": TurnFormat("<|im_start|>assistant\n", "")},
+    suffix="<|im_end|>",
+)
 QUOTES = ChatFormat(
     roles={role: TurnFormat(f"it's a \\ {role}:\t", "<|eot_id|>\n") for role in PLAIN_ROLES},
     prefix="{bos}",
@@ -267,6 +274,8 @@ def written() -> Iterator[Case]:
     own = {"type": "chat_template", "field_messages": "messages", "chat_template": "jinja"}
     shapes = {
         "llama2": LLAMA2,
+        "every": EVERY,
+        "last": LAST,
         "quotes": QUOTES,
         **{name: formats()[name].shape for name in ("llama3", "chatml", "gemma", "mistral_v1", "metharme")},
     }

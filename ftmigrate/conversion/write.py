@@ -18,8 +18,9 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-    printable = "\n" in value and not any(line != line.rstrip() for line in value.split("\n"))
-    style = "|" if printable else '"' if "\n" in value else None
+    """Lines as a literal block, unless white space at their ends counts: that would be lost to the eye."""
+    plain = value == value.strip() and not any(line != line.rstrip() for line in value.split("\n"))
+    style = None if "\n" not in value else "|" if plain else '"'
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 
@@ -29,7 +30,7 @@ _Dumper.add_representer(str, _text)
 def dump(key: str, value: Value) -> list[str]:
     """One top-level key as lines."""
     text: str = yaml.dump({key: value}, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10_000)
-    return text.rstrip("\n").split("\n")
+    return text.removesuffix("...\n").rstrip("\n").split("\n")
 
 
 def render(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
 from . import template
@@ -102,7 +102,7 @@ class _Resolution:
             self.missing.append(cause.diagnostic)
             return _Answer(Unresolved(raw))
 
-    def _joined(self, path: Path, raw: str, parts: list[str | Reference | Resolver]) -> _Answer:
+    def _joined(self, path: Path, raw: str, parts: Sequence[str | Reference | Resolver]) -> _Answer:
         if len(parts) == 1 and not isinstance(parts[0], str):
             return self._part(path, raw, parts[0])
         text = ""

@@ -7,6 +7,7 @@ passes over. Which keys those are, `ftmigrate.verify.schema_level` tells.
 from __future__ import annotations
 
 from difflib import get_close_matches
+from functools import partial
 
 from ftmigrate.json_schema.components import Components
 from ftmigrate.json_schema.draft7 import to_draft7
@@ -59,7 +60,7 @@ def export(
     else:
         nested = Nested(sections, Components(sections))
         if recipe is None:
-            roots = [definitions.add(f"recipe {name}", lambda name=name: nested.recipe(name)) for name in known]
+            roots = [definitions.add(f"recipe {name}", partial(nested.recipe, name)) for name in known]
             body = {"anyOf": roots}
         else:
             body = nested.recipe(recipe)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 
 from ftmigrate.json_schema.sections import Sections
 from ftmigrate.json_schema.types import LATER, Json
@@ -38,7 +38,7 @@ class Components:
             for path, keys in self.paths.items()
             if (_kind(keys) == kind if kind else word in path.rpartition(".")[2].lower())
         ]
-        return self.sections.definitions.add(f"any {kind or word}", lambda: self._selected(paths))
+        return self.sections.definitions.add(f"any {kind or word}", partial(self._selected, paths))
 
     @cached_property
     def kinds(self) -> set[str]:
@@ -51,7 +51,7 @@ class Components:
         cases = [
             {
                 "if": {"properties": {self.selector: {"enum": same}}, "required": [self.selector]},
-                "then": self.sections.definitions.add(f"{PREFIX}{same[0]}", lambda path=same[0]: self.arguments(path)),  # type: ignore[misc]
+                "then": self.sections.definitions.add(f"{PREFIX}{same[0]}", partial(self.arguments, same[0])),
             }
             for same in alike.values()
         ]  # fmt: skip
@@ -105,7 +105,8 @@ def _nullable(found: Json) -> Json:
 
 
 def _takes_null(found: Json) -> bool:
-    return any("null" in ([way.get("type")] if isinstance(way.get("type"), str) else way.get("type") or ()) for way in found["anyOf"])
+    kinds = [way.get("type", ()) for way in found["anyOf"]]
+    return any(kind == "null" or (isinstance(kind, list) and "null" in kind) for kind in kinds)
 
 
 def _kind(keys: Mapping[str, Facts]) -> str:

@@ -14,7 +14,8 @@ _SEVERAL = ("anyOf", "allOf", "oneOf", "prefixItems")
 
 def to_draft7(document: Json) -> Json:
     """The same constraints in draft-07's words; what it has no word for and constrains nothing is left out."""
-    return _schema(document) | {"$schema": DIALECT}
+    made: Json = _schema(document)
+    return made | {"$schema": DIALECT}
 
 
 def _schema(schema: Any) -> Any:

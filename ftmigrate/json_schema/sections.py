@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 from ftmigrate.json_schema.types import Json, Types
 from ftmigrate.schema import SECTION, Facts, Layout, Schema
@@ -53,7 +54,7 @@ class Sections:
             listed = {"type": "array", "contains": {"enum": paths}}
             condition: Json = {
                 "if": {"properties": {self.layout.plugins: listed}, "required": [self.layout.plugins]},
-                "then": self.definitions.add(name, lambda name=name: self.object((name,))),  # type: ignore[misc]
+                "then": self.definitions.add(name, partial(self.object, (name,))),
             }
             if taken := {key: found["properties"][key] for key in about.get("takes", ())}:
                 # with this plugin these keys may have further values: their own constraints hold without it
@@ -70,7 +71,7 @@ class Sections:
 
     def models(self, names: tuple[str, ...]) -> Json:
         """The reference to a model; several are one object: a key must suit one of the models that have it."""
-        return self.definitions.add("-".join(names), lambda: self.object(names))
+        return self.definitions.add("-".join(names), partial(self.object, names))
 
     def object(self, names: tuple[str, ...]) -> Json:
         """The mapping that one of the sections describes."""

@@ -30,7 +30,7 @@ _FALSY: list[Any] = [None, False, 0, "", [], {}]
 
 @dataclass(frozen=True, slots=True)
 class Types:
-    """Translates facts. `models` names the sections that a type may name, `refer` gives the reference to some of them."""
+    """Translates facts. `models` are the sections that a type may name, `refer` gives the reference to some of them."""
 
     layout: Layout
     models: Collection[str]

@@ -64,7 +64,8 @@ class Comparison:
         values = f"{spec.meaning}: {to_text(self.source.value)} in the source, {to_text(got)} in the target"
         if spec.differs is not None and self.difference and " against " not in self.difference:
             values = f"{spec.meaning}: {self.difference}"
-        return f"{values}. {spec.loss[:1].upper()}{spec.loss[1:]}" if spec.loss else values
+        why = f" ({self.target.why})" if self.target and self.target.leaves and self.target.why else ""
+        return f"{values}{why}. {spec.loss[:1].upper()}{spec.loss[1:]}" if spec.loss else values + why
 
 
 def compare(source: Run, target: Run) -> Iterator[Comparison]:

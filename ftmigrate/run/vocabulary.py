@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ftmigrate.run.conditions import Condition, is_, is_not
 from ftmigrate.run.model import NOT_APPLICABLE, Symbol
-from ftmigrate.run.rendering import Difference, Rendering, compare
+from ftmigrate.run.rendering import PADDED, PLAIN, Difference, Rendering, compare
 
 SOURCE_PREFIX = "data.sources[]."
 
@@ -56,7 +57,22 @@ def _rendering_differs(kind: str) -> Callable[[object, object, Mapping[str, str]
 
 
 def _words(difference: Difference) -> str:
-    return difference.detail if difference.where == "plain" else f"{difference.detail} (rows: {difference.where})"
+    """A difference with its measured size: ten and more steps of a tiny Llama, largest difference of the loss."""
+    where, detail = difference.where, difference.detail
+    if difference.kind == "mask":
+        size = "measured 0.06 to 0.11" if "trained besides" not in detail and "<" not in _contents(detail) else "not measured"
+        return f"{detail} ({size})"
+    if where == PADDED:
+        return f"in rows with white space around a column {detail} (measured 8.8e-4 where 7 of 48 replies had some)"
+    if where.startswith("empty "):
+        return f"in rows with an {where} {detail}"
+    rows = "" if where == PLAIN else f" in rows with {where}"
+    return f"{detail}{rows} (measured 0.026 for a prompt without the chat format around it)"
+
+
+def _contents(detail: str) -> str:
+    """The quoted texts of a difference without special tokens: what is left of a sample's content has a `<`."""
+    return re.sub(r"<\|[^|>]*\|>|</?\w+>", "", detail)
 
 
 _ADAPTER = is_not("adapter.method", "none")
@@ -241,7 +257,7 @@ _SPECS: tuple[Spec, ...] = (
     _s("sequence.packing", "bool", "several rows share one sequence", loss="rows per step and steps per epoch change"),
     _s(
         "sequence.packing_algorithm",
-        "greedy in order | first fit decreasing",
+        "greedy in order | first fit",
         "which rows share a sequence",
         when=_PACKING,
         loss="other rows share a sequence and the number of steps may change (7 against 8, 0.068 in a measured run)",
@@ -349,7 +365,8 @@ _SPECS: tuple[Spec, ...] = (
         loss="0.007 in the loss of one step an epoch where rows / batch is no multiple of the accumulation",
     ),
     # precision
-    _s("precision.weights", "fp32 | bf16 | fp16", "precision of the weights"),
+    _s("precision.weights", "fp32 | bf16 | fp16 | …", "precision of the weights",
+       loss="rounding: 6e-3 in the loss of a measured full fine-tune in bf16"),
     _s(
         "precision.autocast",
         "none | bf16 | fp16",

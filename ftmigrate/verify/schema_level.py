@@ -16,6 +16,7 @@ from ftmigrate.document.model import Path, Unresolved, format_path
 from ftmigrate.frameworks import registry
 from ftmigrate.json_schema import Json
 
+_LIMITS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minLength", "minItems", "maxItems")
 Kind = Literal["value", "missing", "unknown"]
 
 
@@ -49,6 +50,9 @@ class _Error(Protocol):
 
     @property
     def absolute_path(self) -> Sequence[str | int]: ...
+
+    @property
+    def relative_schema_path(self) -> Sequence[str | int]: ...
 
 
 def check_schema(
@@ -163,37 +167,22 @@ def _plain(value: Any, path: Path, unresolved: set[Path]) -> Any:
 
 
 def _leaves(error: _Error) -> Iterator[_Error]:
-    """The errors that tell: of alternatives, those within the one that the value comes nearest to."""
-    if error.validator in ("anyOf", "oneOf") and error.context:
-        branches: dict[int, list[_Error]] = {}
-        for one in error.context:
-            branches.setdefault(_branch(one), []).append(one)
-        structured = [
-            errors for errors in branches.values() if all(_depth(one) > len(error.absolute_path) for one in errors)
-        ]
-        if structured:
-            for one in min(structured, key=len):
-                yield from _leaves(one)
-            return
-        nested = [
-            errors
-            for errors in branches.values()
-            if isinstance(error.instance, dict | list)
-            and not any(one.validator == "type" and len(one.absolute_path) == len(error.absolute_path) for one in errors)
-        ]
-        if nested:
-            for one in min(nested, key=len):
-                yield from _leaves(one)
-            return
-    yield error
+    """The errors that tell: of alternatives, those of the one that the value comes nearest to."""
+    branches: dict[int, list[_Error]] = {}
+    for one in error.context if error.validator == "anyOf" else ():
+        branches.setdefault(int(one.relative_schema_path[0]), []).append(one)
+    of_type = [errors for errors in branches.values() if not any(_of_wrong_type(one, error) for one in errors)]
+    if not isinstance(error.instance, dict | list):  # of a text that is no number the pattern tells nothing
+        of_type = [errors for errors in of_type if all(one.validator in _LIMITS for one in errors)]
+    if not of_type:
+        yield error
+        return
+    for one in min(of_type, key=len):
+        yield from _leaves(one)
 
 
-def _branch(error: _Error) -> int:
-    return int(error.relative_schema_path[0])  # type: ignore[attr-defined]
-
-
-def _depth(error: _Error) -> int:
-    return len(error.absolute_path)
+def _of_wrong_type(error: _Error, whole: _Error) -> bool:
+    return error.validator == "type" and len(error.absolute_path) == len(whole.absolute_path)
 
 
 def _finding(error: _Error) -> Iterator[SchemaFinding]:

@@ -14,6 +14,7 @@ from ftmigrate.run.rendering import ChatFormat, TurnFormat
 
 PLACEHOLDERS = ("[[dummy_message]]", "zzdummymessagezz")
 _TOKENS = {"{bos}": "bos_token", "{eos}": "eos_token"}
+_FIRST, _EVERY = "(folded if loop.first else '')", "folded"
 _GENERATION = "assistant"
 _REFUSED = "a role that this chat format has no turn for"
 
@@ -25,7 +26,7 @@ class Template(NamedTuple):
 
 def write(shape: ChatFormat, *, marked: bool = False) -> str | None:
     """The template, or None for a format that this form cannot say."""
-    if shape.first or shape.separate is not None or shape.system_in_every_user:
+    if shape.first or shape.separate is not None:
         return None
     last = [
         (f"m['role'] == {_quote(role)} and loop.last", _turn(role, turn, shape)) for role, turn in shape.last.items()
@@ -67,15 +68,17 @@ def _header(shape: ChatFormat) -> str:
 
 
 def _turn(role: str, turn: TurnFormat, shape: ChatFormat) -> str:
-    content = "m['content']"
-    if turn.strip is True:
-        content += " | trim"
-    elif isinstance(turn.strip, str) and turn.strip:
-        content += f".rstrip({_quote(turn.strip)})"
+    content = "m['content']" + _stripped(turn.strip)
     parts = [_text(turn.header), content, _text(turn.footer)]
     if role == "user" and shape.system_in_user is not None:
-        parts.insert(1, "(folded if loop.first else '')")
+        parts.insert(1, _EVERY if shape.system_in_every_user else _FIRST)
     return "{{- " + " + ".join(part for part in parts if part) + " -}}"
+
+
+def _stripped(strip: bool | str) -> str:
+    if isinstance(strip, str) and strip:
+        return f".rstrip({_quote(strip)})"
+    return " | trim" if strip else ""
 
 
 def _system(shape: ChatFormat) -> list[str]:
@@ -85,7 +88,7 @@ def _system(shape: ChatFormat) -> list[str]:
         lines.append(f"{{%- if messages[0]['role'] != 'system' -%}}{{%- set messages = {added} -%}}{{%- endif -%}}")
     if shape.system_in_user is not None:
         before, after = shape.system_in_user
-        content = "messages[0]['content']" + (" | trim" if shape.system_strip is True else "")
+        content = "messages[0]['content']" + _stripped(shape.system_strip)
         folded = " + ".join(part for part in (_text(before), content, _text(after)) if part)
         lines += [
             "{%- set turns, folded = messages, '' -%}",
@@ -143,10 +146,10 @@ def _read(template: str) -> ChatFormat | None:
         suffix = _between(rest, "{%- endfor -%}\n", "{%- if add_generation_prompt -%}")
     default, folded = _DEFAULT.search(head), _FOLDED.search(head)
     around = None
-    strip = True
+    strip: bool | str = True
     if folded:
         before, _, after = folded.group(1).partition("messages[0]['content']")
-        strip = after.startswith(" | trim")
+        strip, after = _read_strip(after)
         around = (_join(before), _join(after))
     return ChatFormat(
         roles=roles,
@@ -156,6 +159,7 @@ def _read(template: str) -> ChatFormat | None:
         default_system=_unquote(default.group(1)) if default else None,
         system_in_user=around,
         system_strip=strip,
+        system_in_every_user=around is not None and f"{_EVERY} + m['content']" in template.replace(_FIRST, ""),
         keep_prefix_per_exchange=per_exchange,
     )
 
@@ -165,14 +169,17 @@ def _between(text: str, start: str, end: str) -> str:
 
 
 def _read_turn(expression: str) -> TurnFormat:
-    expression = expression.replace("(folded if loop.first else '') + ", "")
-    before, _, after = expression.partition("m['content']")
-    strip: bool | str = after.startswith(" | trim")
-    stripped = re.match(rf"\.rstrip\(({_STRING})\)", after)
+    before, _, after = expression.replace(f"{_FIRST} + ", "").partition("m['content']")
+    strip, after = _read_strip(after)
+    return TurnFormat(_join(before.removesuffix(f"{_EVERY} + ")), _join(after), strip)
+
+
+def _read_strip(text: str) -> tuple[bool | str, str]:
+    """How a content is stripped, and what follows."""
+    stripped = re.match(rf"\.rstrip\(({_STRING})\)", text)
     if stripped:
-        strip = _unquote(stripped.group(1))
-        after = after[stripped.end() :]
-    return TurnFormat(_join(before), _join(after), strip)
+        return _unquote(stripped.group(1)), text[stripped.end() :]
+    return text.startswith(" | trim"), text
 
 
 def _join(expression: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 from ftmigrate.document.model import Value
@@ -19,6 +20,7 @@ from ftmigrate.frameworks.axolotl.places import entry_of
 from ftmigrate.frameworks.axolotl.prompts import TYPES
 from ftmigrate.run.rendering import (
     PADDED,
+    ChatFormat,
     Column,
     Conversation,
     Difference,
@@ -27,9 +29,13 @@ from ftmigrate.run.rendering import (
     Stripped,
     Text,
     TurnFormat,
+    Unrenderable,
     When,
     columns,
     compare,
+    evaluate,
+    samples,
+    with_tokens,
 )
 
 Tokens = Mapping[str, str]
@@ -78,13 +84,15 @@ def best(
     keys: Mapping[str, Value] | None = None,
 ) -> Choice:
     """The proposal that differs least: by text, then by outer blanks, then by mask; among equals the earliest."""
+    if all(_trained_text(wanted, row) is None for _, row in samples(wanted)):
+        return Choice(dict(place), {}, (Difference("text", "all rows", "the source itself refuses every row"),))
     said = dict(keys or {})
     ranked = []
     for order, proposal in enumerate(propose(wanted, tokens)):
         got = decode(proposal.entry, {**proposal.config, **said}, tokens=tokens)["text"].value
         if isinstance(got, Rendering):
             found = compare(wanted, got, tokens)
-            ranked.append((_weight(found), order, proposal, found))
+            ranked.append(((_distance(wanted, got, tokens), *_weight(found)), order, proposal, found))
     ranked.sort(key=lambda item: item[:2])
     plain = next((item for item in ranked if allow_odd or not item[2].odd), None)
     if plain is None:
@@ -97,17 +105,47 @@ def best(
 
 
 def _weight(found: Sequence[Difference]) -> tuple[int, int, int, int]:
-    """Text of ordinary rows, text of rows with outer blanks, mask, text of rows with an empty column."""
+    """Differences in the text of ordinary rows, of rows with outer blanks, in masks, in rows with an empty column."""
     texts = [item.where for item in found if item.kind == "text"]
     empty = sum(where.startswith("empty") for where in texts)
     padded = texts.count(PADDED)
     return len(texts) - padded - empty, padded, len(found) - len(texts), empty
 
 
+def _distance(wanted: Rendering, got: Rendering, tokens: Tokens) -> int:
+    """How many characters of ordinary rows stand between what the two texts share at start and end."""
+    total = 0
+    for kind, row in samples(wanted, got):
+        if kind == PADDED or kind.startswith("empty"):
+            continue
+        first, second = (_trained_text(with_tokens(rendering, tokens), row) for rendering in (wanted, got))
+        if first is None:
+            continue
+        start = _shared(first, second or "")
+        rest = (first[start:][::-1], (second or "")[start:][::-1])
+        total += sum(map(len, rest)) - 2 * _shared(*rest)
+    return total
+
+
+def _shared(first: str, second: str) -> int:
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False)))
+
+
+def _trained_text(rendering: Rendering, row: Mapping[str, object]) -> str | None:
+    """The text up to the last trained character."""
+    try:
+        pieces = list(evaluate(rendering, row))
+    except Unrenderable:
+        return None
+    while pieces and not pieces[-1].trained:
+        pieces.pop()
+    return "".join(piece.text for piece in pieces)
+
+
 def propose(wanted: Rendering, tokens: Tokens) -> Iterator[Proposal]:
     """Candidate entries, the most natural first."""
     match wanted.segments:
-        case (Conversation(turns=(), column=column) as talk,) if column:
+        case (Conversation(column=column) as talk,) if column:
             yield from _chats(talk, wanted, tokens)
         case (Conversation() as talk,):
             yield from _prompts(wanted, _flat(talk), tokens)
@@ -128,13 +166,13 @@ def _chats(talk: Conversation, wanted: Rendering, tokens: Tokens) -> Iterator[Pr
     if not talk.loss.footer:
         entry["train_on_eos"] = "none"
     named = [Proposal({**entry, "chat_template": name}, config) for name in formats()]
-    shape = talk.format
+    shape = _joined(talk.format)
     if talk.system is not None and (talk.replace_system or shape.default_system is None):
         shape = replace(shape, default_system=talk.system)
     shape = _with_names(shape, tokens)
     untrained = not (talk.loss.suffix or talk.loss.edges_as_turn)  # an EOS behind all would be trained if written
     template = jinja.write(replace(shape, suffix="") if untrained else shape)
-    fitting = [proposal for proposal in named if _weight(_differences(wanted, proposal, tokens))[0] == 0]
+    fitting = [proposal for proposal in named if _fits(wanted, proposal, tokens)]
     yield from fitting if fitting or template is not None else named
     if template is None:
         return
@@ -146,9 +184,10 @@ def _chats(talk: Conversation, wanted: Rendering, tokens: Tokens) -> Iterator[Pr
         yield Proposal({**entry, **more, "chat_template_jinja": marked}, config, odd=True)
 
 
-def _differences(wanted: Rendering, proposal: Proposal, tokens: Tokens) -> list[Difference]:
+def _fits(wanted: Rendering, proposal: Proposal, tokens: Tokens) -> bool:
+    """Whether ordinary rows have the same text."""
     got = decode(proposal.entry, proposal.config, tokens=tokens)["text"].value
-    return compare(wanted, got, tokens) if isinstance(got, Rendering) else [Difference("text", "", "not known")]
+    return isinstance(got, Rendering) and not _weight(compare(wanted, got, tokens))[0]
 
 
 def _chat_entry(talk: Conversation) -> Entry:
@@ -170,6 +209,32 @@ def _chat_entry(talk: Conversation) -> Entry:
     return entry
 
 
+def _joined(shape: ChatFormat) -> ChatFormat:
+    """The format without `separate`: each part with the space that it is led by.
+
+    Not the same for empty messages, nor for a user turn that follows a system turn.
+    """
+    if shape.separate is None:
+        return shape
+    user = shape.roles.get("user", TurnFormat("", ""))
+
+    def turn(role: str, found: TurnFormat) -> TurnFormat:
+        opens = role != "assistant"
+        lead = shape.separate if opens or user.footer.endswith(" ") else ""
+        header = found.header.rstrip(" ")
+        parts = [f"{lead}{header}{lead}" if header else f"{lead}", f"{lead}{found.footer.rstrip(' ')}"]
+        return TurnFormat(
+            parts[0].removeprefix(lead or "") if opens else parts[0], parts[1] if found.footer.strip(" ") else "", " "
+        )
+
+    around = None
+    if shape.system_in_user is not None:
+        before, after = (text.rstrip(" ") for text in shape.system_in_user)
+        around = (f"{before}{shape.separate}", f"{shape.separate}{after}{shape.separate}")
+    roles = {role: turn(role, found) for role, found in shape.roles.items()}
+    return replace(shape, roles=roles, separate=None, system_in_user=around, system_strip=" ")
+
+
 def _closing(talk: Conversation) -> str:
     """What stands behind a reply, as far as it may be trained."""
     turn = talk.format.roles.get("assistant", TurnFormat("", ""))
@@ -181,7 +246,7 @@ def _end_token(text: str) -> str:
     return found.group() if found else ""
 
 
-def _with_names(shape: Any, tokens: Tokens) -> Any:
+def _with_names(shape: ChatFormat, tokens: Tokens) -> ChatFormat:
     """The format with BOS at its start written as the tokenizer's own, where that is known to be the same."""
     bos = tokens.get("bos")
     return replace(shape, prefix="{bos}") if bos and shape.prefix == bos else shape
@@ -192,9 +257,7 @@ def _with_names(shape: Any, tokens: Tokens) -> Any:
 
 def _flat(talk: Conversation) -> tuple[Segment, ...] | None:
     """The turns written out as text and columns; masks are left out, and stripping where only the rows can tell."""
-    shape = talk.format
-    if shape.separate is not None:
-        return None
+    shape = _joined(talk.format)
     turns = [(turn.role, turn.content) for turn in talk.turns]
     system = talk.system if talk.system is not None else shape.default_system
     if system is not None and (not turns or turns[0][0] != "system"):
@@ -211,7 +274,7 @@ def _flat(talk: Conversation) -> tuple[Segment, ...] | None:
         turn = turn or shape.roles.get(role)
         if turn is None:
             return None
-        inside = folded if role == "user" and role not in seen else ()
+        inside = folded if role == "user" and (shape.system_in_every_user or role not in seen) else ()
         out += [Text(turn.header), *inside, *_trimmed(content, turn.strip), Text(turn.footer)]
         if role == "assistant" if shape.keep_prefix_per_exchange else last:
             out.append(Text(shape.suffix))

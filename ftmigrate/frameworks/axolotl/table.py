@@ -13,7 +13,7 @@ from typing import Any
 from ftmigrate import schema
 from ftmigrate.document.model import Path, Value
 from ftmigrate.frameworks.axolotl import sources
-from ftmigrate.frameworks.axolotl.other_keys import OTHER
+from ftmigrate.frameworks.axolotl.other_keys import OTHER, PLUGIN_KEYS
 from ftmigrate.frameworks.reader import Reader
 from ftmigrate.frameworks.table import (
     ABSENT,
@@ -199,11 +199,14 @@ def _effective(reader: Reader) -> Mapping[str, Decoded]:
 
 
 def _order(reader: Reader) -> Mapping[str, Decoded]:
+    """core/builders/causal.py, core/trainers/base.py; the trainer's own seed is 42 where none is said."""
     if not reader.get("data.shuffle"):
         return {"data.order": Decoded("as stored")}
+    if reader.get("sequence.packing"):
+        return {"data.order": Decoded("packs in random order, drawn anew in each run")}
     seed = reader.get("seed.value")
     merged = reader.or_default("shuffle_merged_datasets")
-    text = f"permutation of seed {seed}, anew each epoch"
+    text = f"permutation of seed {42 if seed == 'random' else seed}, anew each epoch"
     return {"data.order": Decoded(text + (", of rows shuffled once before" if merged else ""))}
 
 
@@ -219,13 +222,25 @@ def _precision(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
         found = ("fp16", "none")
     else:
         found = ("fp32", "none")
-    return {"precision.weights": Decoded(found[0], args), "precision.autocast": Decoded(found[1], args)}
+    weights, why = found[0], ""
+    pure = reader.get("adapter.method") != "none" or reader.get("parallel.strategy") in ("fsdp2", "deepspeed")
+    if weights == "bf16" and not pure and reader.get("model.attention") in ("auto", "sdpa", "eager"):
+        # loaders/model.py, _set_attention_config and the upcast after loading
+        weights = "bf16, embeddings and norms fp32"
+        why = "attn_implementation: flash_attention_2 or flex_attention keeps all of them in bf16"
+    return {"precision.weights": Decoded(weights, args, why), "precision.autocast": Decoded(found[1], args)}
 
 
-def _propose_precision(_: Mapping[str, Any], __: Reader) -> Iterator[Mapping[str, Value]]:
-    yield {"bf16": True}
-    yield {"bf16": False}
-    yield {"bf16": False, "fp16": True}
+def _propose_precision(wanted: Mapping[str, Any], _: Reader) -> Iterator[Mapping[str, Value]]:
+    weights = wanted.get("precision.weights")
+    if str(weights).startswith("bf16"):
+        yield {"bf16": True}
+    elif weights == "fp16":
+        yield {"bf16": False, "fp16": True}
+    elif weights == "fp32":
+        yield {"bf16": False}
+    else:
+        raise CannotSay(f"Axolotl trains in fp32, bf16 or fp16, not in {weights}")
 
 
 _SAVE_KEYS = ("save_steps", "save_strategy", "saves_per_epoch")
@@ -423,7 +438,7 @@ def _saved_weights(reader: Reader) -> Mapping[str, Decoded]:
 
 def _packing_algorithm(reader: Reader) -> Mapping[str, Decoded]:
     in_order = reader.or_default("sample_packing_sequentially") and not reader.get("data.shuffle")
-    return {"sequence.packing_algorithm": Decoded("greedy in order" if in_order else "first fit decreasing")}
+    return {"sequence.packing_algorithm": Decoded("greedy in order" if in_order else "first fit")}
 
 
 _KERNELS = ("lora_mlp_kernel", "lora_qkv_kernel", "lora_o_kernel", "lora_embedding_kernel")
@@ -442,7 +457,7 @@ def _propose_kernels(wanted: Mapping[str, Any], _: Reader) -> Iterator[Mapping[s
 
 def _encode_seed(value: Any, _: View) -> Value:
     if not isinstance(value, int):
-        raise CannotSay("Axolotl always has a seed, 42 where none is said")
+        raise CannotSay("left out: weights are then drawn anew in each run")
     return value
 
 
@@ -484,8 +499,8 @@ ENTRIES: tuple[Entry, ...] = (
     Heading("Adapter"),
     Group(("adapter", "load_in_4bit", "load_in_8bit"), ("adapter.method", "model.quantization"), _adapter,
           _propose_adapter),
-    Field("lora_r", "adapter.rank", when=_LORA, absent=8),
-    Field("lora_alpha", "adapter.alpha", when=_LORA, absent=16),
+    Field("lora_r", "adapter.rank", when=_LORA, absent=ABSENT),
+    Field("lora_alpha", "adapter.alpha", when=_LORA, absent=ABSENT),
     Field("lora_dropout", "adapter.dropout", when=_LORA),
     Group(("lora_target_modules", "lora_target_linear"), ("adapter.target_modules",), _targets, _propose_targets,
           when=_LORA),
@@ -522,7 +537,10 @@ ENTRIES: tuple[Entry, ...] = (
                          "(utils/config/__init__.py, normalize_config)"),
     Field("num_epochs", "duration.epochs"),
     Field("max_steps", "duration.max_steps", absent=None, quiet=True),
-    Field("dataloader_drop_last", "duration.partial_batch", names({True: "dropped", False: "kept"}), absent="kept"),
+    Field("dataloader_drop_last", "duration.partial_batch", names({True: "dropped", False: "kept"}), absent="kept",
+          when=is_("sequence.packing", False)),
+    Always("duration.partial_batch", "dropped", "utils/samplers/multipack.py drops an incomplete batch of packs",
+           when=is_("sequence.packing", True)),
     Always("duration.partial_step", "short step", "transformers' trainer ends each epoch with a shorter step"),
     Missing("duration.epoch_steps", None, "max_steps ends the run, not an epoch"),
     Heading("Optimizer and schedule"),
@@ -600,7 +618,7 @@ ENTRIES: tuple[Entry, ...] = (
           when=_tracker_is("mlflow")),
     Missing("logging.options", {}, "no further options"),
     Heading("Seed"),
-    Field("seed", "seed.value", _SEED, absent=42),
+    Field("seed", "seed.value", _SEED, absent="random"),
     Field("full_determinism", "seed.deterministic", absent=False, quiet=True),
     Heading("Preference tuning"),
     Group(("rl",), ("method.name",), lambda keys, _: {"method.name": Decoded(keys.get("rl", "sft"), tuple(keys))},
@@ -608,6 +626,7 @@ ENTRIES: tuple[Entry, ...] = (
     Field("rl_beta", "method.beta", absent=0.1),
     Field("dpo_label_smoothing", "method.label_smoothing", absent=0.0),
     *OTHER,
+    *PLUGIN_KEYS,
 )  # fmt: skip
 
 
@@ -632,13 +651,15 @@ def _default_of(version: str) -> Any:
 
 
 def _unknown(version: str) -> Any:
-    keys = schema.load("axolotl", version).keys("config")
+    known = set(schema.load("axolotl", version).keys("config"))
+    known |= {key.split(".", 1)[0].split("[", 1)[0] for entry in ENTRIES for key in getattr(entry, "keys", ())}
 
-    def why(path: Path, _: Reader) -> Claim | None:
-        known = path[0] in keys
-        return None if known else Claim(ClaimKind.UNKNOWN, "Axolotl does not know this key and ignores it")
+    def claim(path: Path, _: Reader) -> Claim | None:
+        if path[0] in known:
+            return None
+        return Claim(ClaimKind.UNKNOWN, "Axolotl does not know this key and ignores it")
 
-    return why
+    return claim
 
 
 def table(version: str) -> Table:
