@@ -45,7 +45,7 @@ Pieces = tuple[Piece, ...]
 
 
 class Case(NamedTuple):
-    """One entry with its config, on some rows. eos: the tokenizer's own EOS."""
+    """One entry with its config, on some rows. eos: the tokenizer's own EOS. model: its directory's name."""
 
     name: str
     entry: dict[str, Any]
@@ -53,6 +53,7 @@ class Case(NamedTuple):
     rows: Sequence[Mapping[str, Any]]
     eos: str = EOS
     part: str = "datasets"
+    model: str = "model"
 
 
 # --- cases ------------------------------------------------------------------------------------------------------
@@ -179,6 +180,11 @@ def cases() -> Iterator[Case]:
         "user-defined, llama3 wrapper, eos_token", {"type": WRAPPED}, eos, texts(["instruction", "input", "output"])
     )
     yield Case("completion, eos_token", {"type": "completion"}, eos, texts(["text"]))
+    packings: list[dict[str, Any]] = [{}, {"sample_packing": True}, {"pretraining_sample_concatenation": True}]
+    for what in packings:
+        bodies = [{"body": "some text"}, {"body": " \n padded \n "}]
+        streamed = {"path": "d.jsonl", "type": "pretrain", "text_column": "body"}
+        yield Case(f"pretrain {what or ''}", streamed, what, bodies, part="pretraining_dataset")
     yield from chats()
 
 
@@ -236,6 +242,11 @@ def chats() -> Iterator[Case]:
             rows,
             eos,
         )
+    for name in ("llama3", "mistral_v1"):
+        config = {"train_on_inputs": True, "base_model": "my-Mistral"}
+        eos = footer_token(formats()[name].shape) or EOS
+        named = {**own, "chat_template": name}
+        yield Case(f"{name}, model named mistral", named, config, rows, eos, model="my-Mistral")
     sharegpt = {"type": "chat_template", "chat_template": "llama3", "field_messages": "conversations"}
     mapped = {"message_property_mappings": {"role": "from", "content": "value"}}
     legacy = {"message_field_role": "from", "message_field_content": "value"}
@@ -279,17 +290,20 @@ def written() -> Iterator[Case]:
         "quotes": QUOTES,
         **{name: formats()[name].shape for name in ("llama3", "chatml", "gemma", "mistral_v1", "metharme")},
     }
+    variants: dict[str, dict[str, Any]] = {
+        "": {},
+        ", all roles": {"roles_to_train": ["system", "user", "assistant"]},
+        ", no eos": {"train_on_eos": "none"},
+    }
     for name, shape in shapes.items():
         token = footer_token(shape) or EOS
         for marked in (False, True):
             text = jinja.write(shape, marked=marked)
             if text is None:
                 raise ValueError(f"{name} cannot be written")
-            for what, more in {
-                "": {},
-                ", all roles": {"roles_to_train": ["system", "user", "assistant"]},
-                ", no eos": {"train_on_eos": "none"},
-            }.items():
+            for what, more in variants.items():
+                if what == ", all roles" and shape.system_in_every_user:
+                    continue  # not decoded
                 note = f"written {name}{', marked' if marked else ''}{what}"
                 yield Case(note, {**own, "chat_template_jinja": text, **more}, {}, talks(PLAIN_ROLES), token)
 
@@ -302,11 +316,11 @@ class Axolotl:
 
     def __init__(self, folder: Path, specials: Sequence[str]) -> None:
         self.folder, self.specials = folder, specials
-        self.tokenizers: dict[str, Path] = {}
+        self.tokenizers: dict[tuple[str, str], Path] = {}
 
-    def _model(self, eos: str) -> Path:
-        if eos in self.tokenizers:
-            return self.tokenizers[eos]
+    def _model(self, eos: str, name: str) -> Path:
+        if (eos, name) in self.tokenizers:
+            return self.tokenizers[eos, name]
         from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
         from transformers import PreTrainedTokenizerFast
 
@@ -319,35 +333,36 @@ class Axolotl:
             single=f"{BOS} $A", special_tokens=[(BOS, raw.token_to_id(BOS))]
         )
         tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, bos_token=BOS, eos_token=eos, pad_token="<pad>")
-        path = self.folder / f"model{len(self.tokenizers)}"
+        path = self.folder / f"{name}{len(self.tokenizers)}"
         tokenizer.save_pretrained(path)
         (path / "config.json").write_text(json.dumps({"model_type": "llama", "architectures": ["LlamaForCausalLM"]}))
-        self.tokenizers[eos] = path
+        self.tokenizers[eos, name] = path
         return path
 
     def rows(self, case: Case) -> list[Pieces | Exception]:
         from axolotl.loaders.tokenizer import load_tokenizer
         from axolotl.utils.config import normalize_cfg_datasets, validate_config
-        from axolotl.utils.data.sft import _load_and_process_single_dataset
+        from axolotl.utils.data.sft import _load_and_process_single_dataset, _parse_dataset_type
+        from axolotl.utils.data.wrappers import get_dataset_wrapper
         from axolotl.utils.dict import DictDefault
+        from datasets import Dataset
 
-        model = self._model(case.eos)
-        paths = []
-        for index, row in enumerate(case.rows):
-            path = self.folder / f"row{index}.jsonl"
-            path.write_text(json.dumps(row) + "\n")
-            paths.append(path)
+        model = self._model(case.eos, case.model)
+        path = self.folder / "row.jsonl"
+        path.write_text(json.dumps(case.rows[0]) + "\n")
+        if case.part == "pretraining_dataset":
+            return self._streamed(case, model)
         config = DictDefault(
             {
                 "base_model": str(model),
-                "datasets": [{**case.entry, "path": str(paths[0])}],
+                "datasets": [{**case.entry, "path": str(path)}],
                 "micro_batch_size": 1,
                 "gradient_accumulation_steps": 1,
                 "num_epochs": 1,
                 "learning_rate": 1e-4,
                 "sequence_len": 4096,
                 "dataset_num_proc": 1,
-                **case.config,
+                **{key: value for key, value in case.config.items() if key != "base_model"},
             }
         )
         capabilities = {
@@ -364,14 +379,43 @@ class Axolotl:
         normalize_cfg_datasets(config)
         tokenizer = load_tokenizer(config)
         out: list[Pieces | Exception] = []
-        for path in paths:
-            entry = DictDefault({**config.datasets[0], "path": str(path)})
+        entry = DictDefault(config.datasets[0])
+        base, style = _parse_dataset_type(entry.type)
+        for index, row in enumerate(case.rows):
             try:
-                made, _ = _load_and_process_single_dataset(entry, config, tokenizer, "train", 42)
+                if index == 0:  # all the way; for the others without writing and loading a file
+                    made, _ = _load_and_process_single_dataset(entry, config, tokenizer, "train", 42)
+                else:
+                    data = Dataset.from_list([row])
+                    made, _ = get_dataset_wrapper(entry, tokenizer, config, base, data, style)
                 rows = list(made)
                 out.append(pieces(tokenizer, rows[0]["input_ids"], rows[0]["labels"]) if rows else ())
             except Exception as error:  # whatever Axolotl raises for such a row
                 out.append(error)
+        return out
+
+    def _streamed(self, case: Case, model: Path) -> list[Pieces | Exception]:
+        from axolotl.prompt_strategies.pretrain import load
+        from axolotl.utils.data.streaming import encode_streaming
+        from axolotl.utils.dict import DictDefault
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(model)
+        column = case.entry.get("text_column", "text")
+        out: list[Pieces | Exception] = []
+        for row in case.rows:
+            rows = {name: [text] for name, text in row.items()}
+            if case.config.get("sample_packing"):
+                config = DictDefault({"sequence_len": 512, "pretraining_dataset": [{"text_column": column}]})
+                made = load(tokenizer, config).tokenize_prompt(rows)
+                ids = made["input_ids"][0]
+                out.append(pieces(tokenizer, ids, ids))
+                continue
+            joined = case.config.get("pretraining_sample_concatenation") is True
+            made = encode_streaming(rows, tokenizer, 512, column, joined)
+            kept = [at for at, one in enumerate(made["attention_mask"][0]) if one]
+            ids, labels = ([made[key][0][at] for at in kept] for key in ("input_ids", "labels"))
+            out.append(pieces(tokenizer, ids, labels))
         return out
 
 
@@ -415,7 +459,7 @@ def specials(all_cases: Sequence[Case]) -> list[str]:
     for case in all_cases:
         text = json.dumps([case.entry, case.eos, case.config], ensure_ascii=False)
         name = case.entry.get("chat_template")
-        if name in formats():
+        if isinstance(name, str) and name in formats():
             text += repr(formats()[name].shape)
         found.update(dict.fromkeys(SPECIAL.findall(text)))
     return list(found)
@@ -426,6 +470,7 @@ def main(arguments: Sequence[str]) -> int:
     names = [argument for argument in arguments if argument != "-v"]
     chosen = [case for case in cases() if not names or any(name in case.name for name in names)]
     logging.disable(logging.CRITICAL)
+    bad: list[tuple[Mapping[str, Any], object, Pieces | None]]
     wrong = agreed = refused = 0
     with tempfile.TemporaryDirectory() as folder:
         framework = Axolotl(Path(folder), specials(list(cases())))
@@ -455,10 +500,9 @@ def main(arguments: Sequence[str]) -> int:
             agreed += len(case.rows) - len(bad)
             wrong += len(bad)
             print(f"{'ok   ' if not bad else 'WRONG'} {len(case.rows) - len(bad):3}/{len(case.rows):<3} {case.name}")
-            for row, real, ours in bad[: 99 if verbose else 1]:
-                print(
-                    f"      row  {json.dumps(row)[:400]}\n      real {str(real)[:1500]}\n      ours {str(ours)[:1500]}"
-                )
+            for row, made, ours in bad[: 99 if verbose else 1]:
+                for what, shown in (("row", json.dumps(row)), ("real", made), ("ours", ours)):
+                    print(f"      {what:4} {str(shown)[:1500]}")
     print(f"{len(chosen)} entries, {agreed} rows agree ({refused} of them refused by both), {wrong} do not")
     return 1 if wrong else 0
 

@@ -30,9 +30,7 @@ def create(
     name: Name,
     python: Annotated[
         Path | None,
-        typer.Option(
-            "--python", metavar="PATH", help="An existing interpreter that has it; nothing is built."
-        ),
+        typer.Option("--python", metavar="PATH", help="An existing interpreter that has it; nothing is built."),
     ] = None,
 ) -> None:
     """Build the environment of a framework, or name an interpreter that has it. Prints its interpreter."""

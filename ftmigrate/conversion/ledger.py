@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ftmigrate import __version__
@@ -154,7 +154,7 @@ class _Builder:
     def entry(self, leaf: Leaf, claim: Claim) -> Entry:
         where = leaf.span.start if leaf.span else leaf.key.start if leaf.key else None
         line, column = (where.line, where.column) if where else (None, None)
-        effects = tuple(self.effects[path] for path in claim.settings if path in self.effects)
+        effects = tuple(self.said_alone(leaf, self.effects[path]) for path in claim.settings if path in self.effects)
         path = format_path(leaf.path)
         if not effects:
             verdict = _UNFED.get(claim.kind, Verdict.INERT)
@@ -171,6 +171,14 @@ class _Builder:
             notes.insert(0, claim.why)
             verdict = max(verdict, Verdict.ADAPTED)
         return Entry(path, line, column, leaf.value, verdict, targets, "; ".join(dict.fromkeys(notes)), effects)
+
+    def said_alone(self, leaf: Leaf, effect: Effect) -> Effect:
+        """Where several leaves make a setting, one whose very text became one key is carried over exactly."""
+        if effect.verdict is not Verdict.ADAPTED or not isinstance(leaf.value, str) or not leaf.value:
+            return effect
+        found = self.target.settings.get(effect.setting)
+        same = [key for key in (found.leaves if found else ()) if self.written.leaves[key].value == leaf.value]
+        return replace(effect, verdict=Verdict.EXACT) if len(same) == 1 else effect
 
     def keys(self, setting: str) -> tuple[str, ...]:
         found = self.target.settings.get(setting)

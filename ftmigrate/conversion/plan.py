@@ -154,7 +154,18 @@ class _Planner:
         if not wanted:
             return
         for key, value in entry.write(wanted, self.tokens, self.reader()).items():
-            self.plan.keys[key] = value
+            self.plan.keys[key] = self.placeholders(key, value)
+
+    def placeholders(self, key: str, value: Value) -> Value:
+        """What is not known before the run, as a text that no framework takes for a real one."""
+        if isinstance(value, Unresolved):
+            self.plan.todo[key] = value.expression
+            return f"TODO: {value.expression}"
+        if isinstance(value, dict):
+            return {name: self.placeholders(key, item) for name, item in value.items()}
+        if isinstance(value, list):
+            return [self.placeholders(key, item) for item in value]
+        return value
 
 
 def plan(

@@ -471,6 +471,16 @@ _TALKS: tuple[tuple[str, ...], ...] = (
     ("user", "assistant", "user", "assistant"),
     ("system", "user", "assistant", "user", "assistant"),
 )
+def column_names(rendering: Rendering) -> tuple[str, ...]:
+    """The columns in the order of their use; a list of messages with its keys (`messages[].role`)."""
+    found: list[str] = []
+    for name, talk in columns(rendering.segments).items():
+        found.append(name)
+        if isinstance(talk, Conversation):
+            found += [f"{name}[].{talk.role_key}", f"{name}[].{talk.content_key}"]
+    return tuple(found)
+
+
 PLAIN, PADDED = "plain", "outer blanks"
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
+
+from ftmigrate.run.rendering import Rendering, column_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,3 +28,15 @@ class Decoded(NamedTuple):
     value: object
     args: tuple[str, ...] = ()
     why: str = ""
+
+
+def with_columns(decoded: Mapping[str, Decoded], names_column: Callable[[str], bool]) -> dict[str, Decoded]:
+    """A source's settings with `columns` besides; arguments that only name a column feed that and no longer the text."""
+    text = decoded["text"]
+    found = column_names(text.value) if isinstance(text.value, Rendering) else text.value
+    naming = tuple(arg for arg in text.args if names_column(arg))
+    rest = {
+        name: Decoded(value, tuple(arg for arg in args if arg not in naming), why)
+        for name, (value, args, why) in decoded.items()
+    }
+    return {**rest, "columns": Decoded(found, naming)}

@@ -221,6 +221,8 @@ _SPECS: tuple[Spec, ...] = (
     ),
     _s("data.sources[].filter", "function | None", "which rows are kept"),
     _s("data.sources[].weight", "float | None", "how often the source is drawn, relative to the others"),
+    _s("data.sources[].columns", "names in the order of their use", "the columns a row is made of",
+       differs=_set_differs, loss="other columns are trained on"),
     _s("data.sources[].text", "rendering", "the text a row becomes", differs=_rendering_differs("text")),
     _s(
         "data.sources[].loss_mask",

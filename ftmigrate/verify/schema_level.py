@@ -60,14 +60,18 @@ def check_schema(
 ) -> list[SchemaFinding]:
     """What is wrong with a config. A value that only the run knows (Unresolved) is right wherever it stands.
 
-    Where the framework has recipes and none is told, the one with the fewest findings counts. Raises
+    Where the framework has recipes and none is told, the one that fits best counts. Raises
     registry.UnknownFramework, schema.UnknownVersion, json_schema.UnknownRecipe, ValidatorMissing.
     """
     found = registry.get(framework)
     version = version or found.newest
     if recipe is None and (names := json_schema.recipes(schema.load(framework, version), found.layout)):
-        return min((_checker(framework, version, name).check(tree) for name in names), key=len)
+        return min((_checker(framework, version, name).check(tree) for name in names), key=_weight)
     return _checker(framework, version, recipe).check(tree)
+
+
+def _weight(findings: Sequence[SchemaFinding]) -> tuple[int, int]:
+    return sum(one.kind != "unknown" for one in findings), len(findings)
 
 
 @cache
@@ -207,17 +211,23 @@ def _message(error: _Error) -> str:
     if "No longer supported" in str(wanted.get("description")):
         return f"{shown}: {str(wanted['description']).rstrip('.').lower()}"
     values = list(_values(wanted))
-    if values and isinstance(error.instance, str):
-        close = get_close_matches(error.instance, [v for v in values if isinstance(v, str)], 1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        listed = ", ".join(map(str, values[:20])) + (", …" if len(values) > 20 else "")
-        return f"{shown} is none of {listed}{hint}"
-    if error.validator in ("anyOf", "type", "enum") and "x-type" in wanted:
-        return f"{shown} is not {wanted['x-type']}"
+    close = get_close_matches(error.instance, values, 1) if isinstance(error.instance, str) else []
+    hint = f"; did you mean {close[0]}?" if close else ""
+    types = " | ".join(dict.fromkeys(_types(wanted)))
+    if error.validator in ("anyOf", "type", "enum"):
+        if values and isinstance(error.instance, str) and "Literal[" not in types:
+            return f"{shown} is none of {', '.join(values[:20])}{', …' if len(values) > 20 else ''}{hint}"
+        if types:
+            return f"{shown} is not {types}{hint}"
     return error.message if len(error.message) <= 200 else f"{shown} is not valid"
 
 
-def _values(wanted: Json) -> Iterator[Any]:
-    yield from wanted.get("enum", ())
-    for way in wanted.get("anyOf", ()):
-        yield from way.get("enum", ())
+def _values(wanted: Json) -> Iterator[str]:
+    for way in (wanted, *wanted.get("anyOf", ())):
+        yield from (value for value in way.get("enum", ()) if isinstance(value, str) and not value.isdigit())
+
+
+def _types(wanted: Json) -> Iterator[str]:
+    for way in (wanted, *wanted.get("anyOf", ())):
+        if "x-type" in way:
+            yield way["x-type"]

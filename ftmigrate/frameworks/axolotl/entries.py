@@ -325,6 +325,8 @@ def _loss(read: _Entry, shape: _Shape, names: Mapping[str, str]) -> Loss:
     eot = read.shared("eot_tokens")
     tokens = tuple(map(str, eot)) if isinstance(eot, list) else ("{eos}",)
     ends = (Ends(tokens, eot_rule), Ends(("{eos}",), eos_rule))
+    if shape.format.system_in_every_user and "system" in roles:
+        raise Undecodable("a trained system message that is repeated: all between its places is trained as well")
     return Loss(frozenset(roles), contents=not shape.marked, ends=ends)
 
 

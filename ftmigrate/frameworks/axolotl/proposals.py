@@ -202,8 +202,8 @@ def _chat_entry(talk: Conversation) -> Entry:
             names[role] = [name for name, known in talk.roles.items() if known == role]
         entry["roles"] = names
     if talk.loss.roles != frozenset({"assistant"}):
-        order = ("system", "user", "assistant", "tool")
-        entry["roles_to_train"] = [role for role in order if role in talk.loss.roles]
+        roles = talk.loss.roles - ({"system"} if talk.format.system_in_every_user else set())
+        entry["roles_to_train"] = [role for role in ("system", "user", "assistant", "tool") if role in roles]
     if talk.skip_system or (talk.replace_system and talk.system is not None):
         entry["drop_system_message"] = True
     return entry

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ftmigrate.document.model import Path, Unresolved, Value
+from ftmigrate.document.model import Path, Value
 from ftmigrate.frameworks.axolotl import datasets
 from ftmigrate.frameworks.reader import Reader
 from ftmigrate.frameworks.table import Sources, SourceSetting
-from ftmigrate.run.rendering import Rendering
+from ftmigrate.run.source import with_columns
 
 
 def decode(reader: Reader) -> Sequence[Mapping[str, SourceSetting]]:
@@ -23,7 +23,7 @@ def decode(reader: Reader) -> Sequence[Mapping[str, SourceSetting]]:
     for index, entry in enumerate(listed):
         if not isinstance(entry, dict):
             continue
-        decoded = datasets.decode(entry, config)
+        decoded = with_columns(datasets.decode(entry, config), _names_column)
         found.append(
             {
                 name: SourceSetting(value, _leaves(reader, index, args), why)
@@ -31,6 +31,11 @@ def decode(reader: Reader) -> Sequence[Mapping[str, SourceSetting]]:
             }
         )
     return found
+
+
+def _names_column(argument: str) -> bool:
+    name = argument.removeprefix("type.")
+    return name == "field" or name.startswith(("field_", "message_field_", "message_property_mappings"))
 
 
 def _leaves(reader: Reader, index: int, args: Sequence[str]) -> tuple[Path, ...]:
@@ -52,12 +57,6 @@ def write(wanted: Sequence[Mapping[str, Any]], tokens: Mapping[str, str], reader
         for key, value in choice.config.items():
             keys.setdefault(key, value)
     return {**keys, "datasets": entries}
-
-
-def unresolved(source: Mapping[str, Any]) -> str | None:
-    """Why a source's text cannot be known, None where it can."""
-    text = source["text"]
-    return None if isinstance(text, Rendering) else text.expression if isinstance(text, Unresolved) else str(text)
 
 
 ENTRY = Sources(("datasets",), datasets.GLOBAL_KEYS, decode, write)

@@ -152,14 +152,18 @@ def _schedule(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
 
 
 def _propose_schedule(wanted: Mapping[str, Any], _: Reader) -> Iterator[Mapping[str, Value]]:
+    """transformers' `constant` takes no warmup."""
     name = wanted.get("schedule.name")
     if not isinstance(name, str):
         raise CannotSay(f"{name} is no schedule that Axolotl has")
-    yield {"lr_scheduler": "constant_with_warmup" if name == "constant" else name}
+    warm = wanted.get("schedule.warmup_steps")
+    yield {"lr_scheduler": "constant_with_warmup" if name == "constant" and warm else name}
 
 
 def _warmup(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     """core/builders/base.py, _configure_warmup_and_logging: steps, else a share of all, else 3 %; 1 becomes 2."""
+    if reader.value("lr_scheduler") == "constant":
+        return {"schedule.warmup_steps": Decoded(0, ())}
     steps: Any = keys.get("warmup_steps")
     args: tuple[str, ...] = ("warmup_steps",)
     total = reader.get("duration.max_steps")
@@ -478,8 +482,46 @@ def _special_tokens(reader: Reader) -> Mapping[str, Decoded]:
     }
 
 
-_OVERLONG = names({"truncate": "truncate", "drop": "drop", "raise": "error"})
+_CLIP = Codec(lambda value, _: value or None, lambda value, _: 0.0 if value is None else value)
+
+
+_OVERLONG = {"truncate": "truncate", "drop": "drop", "raise": "error"}
+
+
+def _overlong(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
+    """Rows of type completion are cut into further rows before anything else (prompt_strategies/completion.py)."""
+    listed = reader.value("datasets")
+    kinds = [entry.get("type") for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
+    if "completion" in kinds:
+        return {"sequence.overlong": Decoded("split into further rows", tuple(keys))}
+    return {"sequence.overlong": Decoded(_OVERLONG.get(str(keys.get("excess_length_strategy", "drop"))), tuple(keys))}
+
+
+def _propose_overlong(wanted: Mapping[str, Any], _: Reader) -> Iterator[Mapping[str, Value]]:
+    for spelled, meaning in _OVERLONG.items():
+        if meaning == wanted.get("sequence.overlong"):
+            yield {"excess_length_strategy": spelled}
+
+
 _OFFLOAD: Mapping[Any, object] = {"hidden_states": "cpu", True: "cpu", "legacy": "cpu", "disk": "disk", False: "none"}
+
+
+def _tracking_uri(options: Any) -> Value:
+    if set(options) != {"tracking_uri"}:
+        raise CannotSay("only a tracking URI can be said")
+    found: Value = options["tracking_uri"]
+    return found
+
+
+_WRITTEN_METHODS = ("sft",)
+
+
+def _propose_method(wanted: Mapping[str, Any], _: Reader) -> Iterator[Mapping[str, Value]]:
+    method = wanted["method.name"]
+    if method not in _WRITTEN_METHODS:
+        known = ", ".join(_WRITTEN_METHODS)
+        raise CannotSay(f"ftmigrate writes only {known} runs for Axolotl so far")
+    yield {}
 
 
 ENTRIES: tuple[Entry, ...] = (
@@ -523,7 +565,7 @@ ENTRIES: tuple[Entry, ...] = (
     Always("data.collation", "pad right", "utils/collators/batching.py"),
     Heading("Sequence"),
     Field("sequence_len", "sequence.max_length"),
-    Field("excess_length_strategy", "sequence.overlong", _OVERLONG, absent="drop"),
+    Group(("excess_length_strategy",), ("sequence.overlong",), _overlong, _propose_overlong),
     Field("sample_packing", "sequence.packing", absent=False),
     Derived(("sequence.packing_algorithm",), _packing_algorithm, "utils/samplers/multipack.py"),
     Always("sequence.split_across_packs", False, "utils/samplers/multipack.py: rows stay whole"),
@@ -542,7 +584,7 @@ ENTRIES: tuple[Entry, ...] = (
     Always("duration.partial_batch", "dropped", "utils/samplers/multipack.py drops an incomplete batch of packs",
            when=is_("sequence.packing", True)),
     Always("duration.partial_step", "short step", "transformers' trainer ends each epoch with a shorter step"),
-    Missing("duration.epoch_steps", None, "max_steps ends the run, not an epoch"),
+    Missing("duration.epoch_steps", "all of the epoch", "max_steps ends the run, not an epoch"),
     Heading("Optimizer and schedule"),
     Group(("optimizer",), ("optimizer.name", "optimizer.fused"), _optimizer, _propose_optimizer),
     Field("learning_rate", "optimizer.learning_rate", NUMBER),
@@ -558,7 +600,7 @@ ENTRIES: tuple[Entry, ...] = (
     Group(("warmup_steps", "warmup_ratio"), ("schedule.warmup_steps",), _warmup, _propose_warmup),
     Field("lr_scheduler_kwargs.num_cycles", "schedule.cycles", absent=0.5, quiet=True),
     Field("cosine_min_lr_ratio", "schedule.min_ratio", absent=0.0, quiet=True),
-    Field("max_grad_norm", "gradient.max_norm", names({0.0: None, 0: None}), absent=1.0),
+    Field("max_grad_norm", "gradient.max_norm", _CLIP, absent=1.0),
     Derived(("gradient.loss_normalisation",), _normalisation,
             "core/builders/base.py sets average_tokens_across_devices to False"),
     Heading("Precision"),
@@ -568,14 +610,14 @@ ENTRIES: tuple[Entry, ...] = (
     Heading("Memory and speed"),
     Field("gradient_checkpointing", "memory.activation_checkpointing",
           names({True: True, False: False, "offload": True, "offload_disk": True}), absent=False),
-    Field("activation_offloading", "memory.activation_offloading", names(_OFFLOAD), absent="none", quiet=True),
-    Field("torch_compile", "memory.compile", absent=False, quiet=True),
+    Field("activation_offloading", "memory.activation_offloading", names(_OFFLOAD), absent="none"),
+    Field("torch_compile", "memory.compile", absent=False),
     Field("chunked_cross_entropy", "memory.chunked_loss", absent=False, quiet=True),
     Group(_KERNELS, ("memory.lora_kernels",), _kernels, _propose_kernels, when=_LORA),
     Heading("Devices"),
     Group(("fsdp_version", "fsdp_config.auto_wrap_policy", "deepspeed"), ("parallel.strategy", "parallel.wrapping"),
           _strategy, _propose_strategy),
-    Field("fsdp_config.offload_params", "parallel.cpu_offload", absent=False, when=_FSDP, quiet=True),
+    Field("fsdp_config.offload_params", "parallel.cpu_offload", absent=False, when=_FSDP),
     Field("fsdp_config.reshard_after_forward", "parallel.reshard_after_forward", absent=True, when=_FSDP),
     Field("fsdp_config.state_dict_type", "saving.sharded",
           names({"FULL_STATE_DICT": False, "SHARDED_STATE_DICT": True}), absent=True, when=_FSDP),
@@ -622,19 +664,12 @@ ENTRIES: tuple[Entry, ...] = (
     Field("full_determinism", "seed.deterministic", absent=False, quiet=True),
     Heading("Preference tuning"),
     Group(("rl",), ("method.name",), lambda keys, _: {"method.name": Decoded(keys.get("rl", "sft"), tuple(keys))},
-          lambda wanted, _: [] if wanted["method.name"] == "sft" else [{"rl": wanted["method.name"]}]),
+          _propose_method),
     Field("rl_beta", "method.beta", absent=0.1),
     Field("dpo_label_smoothing", "method.label_smoothing", absent=0.0),
     *OTHER,
     *PLUGIN_KEYS,
 )  # fmt: skip
-
-
-def _tracking_uri(options: Any) -> Value:
-    if set(options) != {"tracking_uri"}:
-        raise CannotSay("only a tracking URI can be said")
-    found: Value = options["tracking_uri"]
-    return found
 
 
 def _default_of(version: str) -> Any:

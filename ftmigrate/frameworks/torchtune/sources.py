@@ -9,9 +9,14 @@ from ftmigrate.frameworks.reader import Reader
 from ftmigrate.frameworks.table import ABSENT, Sources, SourceSetting
 from ftmigrate.frameworks.torchtune import datasets
 from ftmigrate.frameworks.torchtune.chat_formats import default_template
-from ftmigrate.run.source import Decoded
+from ftmigrate.run.rendering import Rendering
+from ftmigrate.run.source import Decoded, with_columns
 
 _TOKENIZER = ("tokenizer._component_", "tokenizer.prompt_template")
+
+
+def _names_column(argument: str) -> bool:
+    return argument in ("column", "conversation_column") or argument.split(".")[0] == "column_map"
 
 
 def _entries(reader: Reader) -> list[tuple[Path, dict[str, Value]]]:
@@ -32,7 +37,7 @@ def decode(reader: Reader) -> Sequence[Mapping[str, SourceSetting]]:
     found = []
     for head, entry in _entries(reader):
         component = str(entry.get("_component_"))
-        decoded = datasets.decode(component, entry, tokenizer, template, reader.version)
+        decoded = with_columns(datasets.decode(component, entry, tokenizer, template, reader.version), _names_column)
         found.append({name: _setting(reader, head, name, value) for name, value in decoded.items()})
     return found
 
@@ -41,7 +46,8 @@ def _setting(reader: Reader, head: Path, name: str, decoded: Decoded) -> SourceS
     args: list[Path] = [(*head, *arg.split(".")) for arg in decoded.args]
     if name in ("text", "loss_mask"):
         args.append((*head, "_component_"))
-        args += [tuple(key.split(".")) for key in _TOKENIZER]
+        if isinstance(decoded.value, Rendering):
+            args += [tuple(key.split(".")) for key in _TOKENIZER]
     if name == "location" and not decoded.args:
         args.append((*head, "_component_"))
     leaves = tuple(p for p in reader.document.leaves if any(p[: len(arg)] == arg for arg in args))

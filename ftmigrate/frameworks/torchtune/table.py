@@ -209,6 +209,21 @@ def _base(reader: Reader) -> Mapping[str, Decoded]:
     return {"model.base": Decoded(found or directory, ("checkpointer.checkpoint_dir",), why)}
 
 
+def _weights(keys: Keys, _: Reader) -> Mapping[str, Decoded]:
+    """Whether the files are in the Hugging Face or in Meta's layout, the weights are the same."""
+    files = keys.get("checkpointer.checkpoint_files", Unresolved("checkpointer.checkpoint_files is missing"))
+    return {"model.weights": Decoded(checkpoint.weights(files), tuple(keys))}
+
+
+def _output(keys: Keys, _: Reader) -> Mapping[str, Decoded]:
+    """Checkpoints go where the checkpointer says; the recipe's own output_dir holds what else a run writes."""
+    own, general = keys.get("checkpointer.output_dir"), keys.get("output_dir")
+    if own is None or own == general:
+        found = general if general is not None else Unresolved("output_dir is missing")
+        return {"saving.output_dir": Decoded(found, tuple(keys))}
+    return {"saving.output_dir": Decoded(own, ("checkpointer.output_dir",))}
+
+
 def _tokenizer(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     directory = reader.value("checkpointer.checkpoint_dir")
     paths = [str(keys[key]) for key in _TOKENIZER_FILES if keys.get(key) is not None]
@@ -303,7 +318,6 @@ def _propose_schedule(wanted: Mapping[str, Any], _: Reader) -> Iterator[Mapping[
 def _duration(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     """Steps an epoch = batches // accumulation, at most max_steps_per_epoch; the run ends after epochs times that."""
     limit, epochs = keys.get("max_steps_per_epoch"), keys.get("epochs")
-    args = tuple(keys)
     if isinstance(limit, Unresolved):
         return {"duration.max_steps": Decoded(None), "duration.epoch_steps": Decoded(limit, ("max_steps_per_epoch",))}
     natural = _steps_per_epoch(reader)
@@ -314,8 +328,8 @@ def _duration(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     cut = isinstance(limit, int) and epochs != 1 and (natural is None or limit < natural)
     told = ("max_steps_per_epoch",) if "max_steps_per_epoch" in keys else ()
     return {
-        "duration.max_steps": Decoded(total, args if isinstance(limit, int) and total else told),
-        "duration.epoch_steps": Decoded(limit if cut else None, told),
+        "duration.max_steps": Decoded(total, told),
+        "duration.epoch_steps": Decoded(limit if cut else "all of the epoch", told),
     }
 
 
@@ -330,7 +344,7 @@ def _steps_per_epoch(reader: Reader) -> int | None:
 
 
 def _propose_duration(wanted: Mapping[str, Any], reader: Reader) -> Iterator[Mapping[str, Value]]:
-    if wanted.get("duration.epoch_steps") is not None:
+    if isinstance(wanted.get("duration.epoch_steps"), int):
         yield {"max_steps_per_epoch": wanted["duration.epoch_steps"]}
     if reader.get("duration.epochs") == 1:
         yield {"max_steps_per_epoch": wanted.get("duration.max_steps")}
@@ -476,7 +490,7 @@ _SAVES = Codec(lambda value, _: "epoch" if value is None else f"{value} steps",
 
 ENTRIES: tuple[Entry, ...] = (
     Heading("Output"),
-    Field("output_dir", "saving.output_dir"),
+    Group(("output_dir", "checkpointer.output_dir"), ("saving.output_dir",), _output),
     Heading("Model"),
     Group(("model._component_", "model.quantize_base", *_DIMENSIONS, "checkpointer.model_type"),
           ("adapter.method", "model.quantization", "model.architecture"), _model),
@@ -515,9 +529,7 @@ ENTRIES: tuple[Entry, ...] = (
     Private("tokenizer.truncation_type", "which end of a long row is cut off", off=("right", None)),
     Heading("Checkpoint"),
     Derived(("model.base",), _base, "the checkpoint directory"),
-    Field("checkpointer.checkpoint_files", "model.weights", Codec(lambda v, _: checkpoint.weights(v), lambda v, _: v)),
-    Unread("checkpointer._component_", "the file layout of the checkpoint (Hugging Face or Meta); the weights are the same"),
-    Unread("checkpointer.output_dir", "the same directory as output_dir"),
+    Group(("checkpointer._component_", "checkpointer.checkpoint_files"), ("model.weights",), _weights),
     Unread("checkpointer.adapter_checkpoint", "read only when a run is resumed", when=is_("saving.resume", False)),
     Private("checkpointer.adapter_checkpoint", "adapter weights a resumed run goes on from", when=_RESUMED),
     Field("checkpointer.safe_serialization", "saving.safetensors"),
