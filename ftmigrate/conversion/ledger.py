@@ -173,11 +173,12 @@ class _Builder:
         return Entry(path, line, column, leaf.value, verdict, targets, "; ".join(dict.fromkeys(notes)), effects)
 
     def said_alone(self, leaf: Leaf, effect: Effect) -> Effect:
-        """Where several leaves make a setting, one whose very text became one key is carried over exactly."""
-        if effect.verdict is not Verdict.ADAPTED or not isinstance(leaf.value, str) or not leaf.value:
+        """Where several leaves make a setting, one whose very value became one key is carried over exactly."""
+        if effect.verdict is not Verdict.ADAPTED or leaf.value in (None, "") or isinstance(leaf.value, list | dict):
             return effect
         found = self.target.settings.get(effect.setting)
-        same = [key for key in (found.leaves if found else ()) if self.written.leaves[key].value == leaf.value]
+        values = [self.written.leaves[key].value for key in (found.leaves if found else ())]
+        same = [value for value in values if value == leaf.value and type(value) is type(leaf.value)]
         return replace(effect, verdict=Verdict.EXACT) if len(same) == 1 else effect
 
     def keys(self, setting: str) -> tuple[str, ...]:

@@ -44,9 +44,14 @@ class _Planner:
     required: Mapping[str, Any]
     plan: Plan = field(default_factory=Plan)
     tried: set[tuple[str, str]] = field(default_factory=set)
+    _reader: tuple[str, Reader] | None = None
 
     def reader(self) -> Reader:
-        return Reader(self.table, from_tree(self.plan.tree()), self.context)
+        """A reader of what is planned so far, made anew only when that has changed."""
+        mark = repr(self.plan.keys)
+        if self._reader is None or self._reader[0] != mark:
+            self._reader = (mark, Reader(self.table, from_tree(self.plan.tree()), self.context))
+        return self._reader[1]
 
     @property
     def tokens(self) -> Mapping[str, str]:
@@ -55,11 +60,11 @@ class _Planner:
 
     def settle(self) -> Plan:
         """Write settings until nothing changes: what is written may switch on or off what else applies."""
+        self.sources()
         for _ in range(_PASSES):
             before = dict(self.plan.keys)
             for path in vocabulary.GLOBAL_SETTINGS:
                 self.consider(path)
-            self.sources()
             if self.plan.keys == before:
                 break
         return self.plan

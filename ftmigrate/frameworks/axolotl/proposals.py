@@ -191,11 +191,11 @@ def _fits(wanted: Rendering, proposal: Proposal, tokens: Tokens) -> bool:
 
 
 def _chat_entry(talk: Conversation) -> Entry:
-    entry: Entry = {"type": "chat_template"}
-    if talk.column != "messages":
-        entry["field_messages"] = talk.column
-    if (talk.role_key, talk.content_key) != ("role", "content"):
-        entry["message_property_mappings"] = {"role": talk.role_key, "content": talk.content_key}
+    entry: Entry = {
+        "type": "chat_template",
+        "field_messages": talk.column,
+        "message_property_mappings": {"role": talk.role_key, "content": talk.content_key},
+    }
     names: dict[str, Value] = {}
     if any(ROLE_NAMES.get(name, name) != role for name, role in talk.roles.items()):
         for role in dict.fromkeys(talk.roles.values()):

@@ -256,7 +256,8 @@ def _max_length(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
         why = "" if length == limit else f"of {limit} tokens the last is an EOS that is never trained"
         return {"sequence.max_length": Decoded(length, args, why), "sequence.overlong": Decoded("truncate", args)}
     own = reader.value("model.max_seq_len")
-    positions = own if isinstance(own, int) else _architecture(reader).get("max_seq_len")
+    unknown_model = Unresolved("the number of positions of the model, which is not part of torchtune")
+    positions = own if isinstance(own, int) else _architecture(reader).get("max_seq_len", unknown_model)
     why = "nothing is cut; a row longer than the model's positions stops the run"
     return {"sequence.max_length": Decoded(positions, args, why), "sequence.overlong": Decoded("error", args, why)}
 
