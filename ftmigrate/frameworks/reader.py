@@ -184,6 +184,8 @@ class Reader:
                 path = f"data.sources[{index}].{name}"
                 found = source[name]
                 origin = self._origin(found.leaves) if found.leaves else Origin.DEFAULT
+                if found.value is NOT_APPLICABLE:
+                    origin = Origin.NOT_APPLICABLE
                 settings[path] = Setting(path, found.value, origin, found.leaves, found.why)
         return Run(
             self.table.framework,

@@ -59,7 +59,7 @@ class Comparison:
         """The difference in words: both values, and what it means to the user."""
         spec = vocabulary.spec(self.path)
         if isinstance(self.source.value, Unresolved):
-            return f"{spec.meaning}: {self.source.value.expression} is not known before the run; complete it by hand"
+            return f"{spec.meaning}: {self.source.value.expression}; complete it by hand"
         got = self.target.value if self.target else None
         values = f"{spec.meaning}: {to_text(self.source.value)} in the source, {to_text(got)} in the target"
         if spec.differs is not None and self.difference and " against " not in self.difference:

@@ -50,7 +50,7 @@ def to_text(value: object) -> str:
         case Rendering(note=note):
             return note or "a rendering of its own"
         case Unresolved(expression):
-            return f"not known before the run: {expression}"
+            return f"not known: {expression}"
         case list() | tuple() | set() | frozenset():
             return ", ".join(to_text(item) for item in value) or "none"
         case Mapping():

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from ftmigrate.run.model import NOT_APPLICABLE
 from ftmigrate.run.rendering import Rendering, column_names
 
 
@@ -33,8 +34,10 @@ class Decoded(NamedTuple):
 def with_columns(decoded: Mapping[str, Decoded], names_column: Callable[[str], bool]) -> dict[str, Decoded]:
     """A source's settings with `columns` besides; arguments that only name a column feed that and no longer the text."""
     text = decoded["text"]
-    found = column_names(text.value) if isinstance(text.value, Rendering) else text.value
+    found: object = column_names(text.value) if isinstance(text.value, Rendering) else NOT_APPLICABLE
     naming = tuple(arg for arg in text.args if names_column(arg))
+    if found is NOT_APPLICABLE:
+        naming = ()
     rest = {
         name: Decoded(value, tuple(arg for arg in args if arg not in naming), why)
         for name, (value, args, why) in decoded.items()

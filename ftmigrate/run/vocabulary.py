@@ -51,6 +51,8 @@ def _rendering_differs(kind: str) -> Callable[[object, object, Mapping[str, str]
         if not isinstance(wanted, Rendering) or not isinstance(got, Rendering):
             return None if wanted == got else f"{wanted} against {got}"
         found = [d for d in compare(wanted, got, tokens) if d.kind == kind]
+        if kind == "mask" and len(found) > 1:
+            return f"{_words(found[0])}, and likewise in rows of other shapes"
         return "; ".join(_words(d) for d in found) or None
 
     return differs

@@ -72,7 +72,8 @@ def best_source(
     """The entry for one source's settings; `keys` are the global keys that are said already."""
     wanted, place = source.get("text"), entry_of(source)
     if not isinstance(wanted, Rendering):
-        return Choice(place, {})
+        # a type that no one takes for a real one: without it rows would pass for tokens already
+        return Choice({**place, "type": wanted}, {})
     return best(wanted, place, tokens, allow_odd, keys)
 
 

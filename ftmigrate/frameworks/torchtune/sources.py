@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ftmigrate.document.model import Path, Value
+from ftmigrate.document.model import Path, Unresolved, Value
 from ftmigrate.frameworks.reader import Reader
 from ftmigrate.frameworks.table import ABSENT, Sources, SourceSetting
 from ftmigrate.frameworks.torchtune import datasets
 from ftmigrate.frameworks.torchtune.chat_formats import default_template
+from ftmigrate.run.model import NOT_APPLICABLE
 from ftmigrate.run.rendering import Rendering
 from ftmigrate.run.source import Decoded, with_columns
 
@@ -38,6 +39,10 @@ def decode(reader: Reader) -> Sequence[Mapping[str, SourceSetting]]:
     for head, entry in _entries(reader):
         component = str(entry.get("_component_"))
         decoded = with_columns(datasets.decode(component, entry, tokenizer, template, reader.version), _names_column)
+        if isinstance(decoded["location"].value, Unresolved):
+            # somebody's own component: what it loads, and how, is not known
+            nothing = Decoded(NOT_APPLICABLE)
+            decoded = {name: d if isinstance(d.value, Unresolved) else nothing for name, d in decoded.items()}
         found.append({name: _setting(reader, head, name, value) for name, value in decoded.items()})
     return found
 
