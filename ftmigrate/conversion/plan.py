@@ -153,7 +153,11 @@ class _Planner:
         if entry.write is None:
             return
         wanted = [
-            {name: self.source[f"data.sources[{index}].{name}"] for name in vocabulary.SOURCE_SETTINGS}
+            {
+                name: value
+                for name in vocabulary.SOURCE_SETTINGS
+                if (value := self.source[f"data.sources[{index}].{name}"]) is not NOT_APPLICABLE
+            }
             for index in range(self.source.sources)
         ]
         if not wanted:
