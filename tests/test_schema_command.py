@@ -60,7 +60,8 @@ def test_every_export_is_a_valid_schema(
     assert referred == {f"#/{place}/{key}" for key in document[place]}  # all are there, and none is there for nothing
     allowed = {"$schema", "$ref", "title", "type", "properties", "required", "additionalProperties", "items", "anyOf",
                "allOf", "if", "then", "else", "not", "enum", "default", "description", "pattern", "contains",
-               "minItems", "maxItems", "minLength", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}  # fmt: skip
+               "minItems", "maxItems", "minLength", "minimum", "maximum", "exclusiveMinimum",
+               "exclusiveMaximum"}  # fmt: skip
     assert set(seen) <= allowed | ({"definitions"} if draft == "7" else {"$defs", "deprecated", "prefixItems"})
 
 
@@ -70,9 +71,13 @@ def test_every_recipe_alone_is_a_valid_schema(version: str) -> None:
     pinned = schema.load("torchtune", version)
     names = recipes(pinned, layout)
     assert "lora_finetune_single_device" in names
+    whole = export(pinned, layout)["$defs"]  # found valid above
     for name in names:
         document = export(pinned, layout, recipe=name)
+        definitions = document.pop("$defs")
+        assert all(whole[key] == found for key, found in definitions.items())
         jsonschema.Draft202012Validator.check_schema(document)
+        assert {value for word, value in words(document) if word == "$ref"} <= {f"#/$defs/{key}" for key in definitions}
         read = {key for key in pinned.keys(f"recipe {name}") if key and "." not in key}
         assert set(document["properties"]) == read
 

@@ -17,11 +17,15 @@ _PASSES = 8
 
 @dataclass(slots=True)
 class Plan:
-    """keys: what is written. reasons: why a setting cannot be said. todo: keys a human must complete, with the text."""
+    """keys: what is written. reasons: why a setting cannot be said. todo: keys a human must complete, with the text.
+
+    fixed: keys that exact mode needs for one setting, so that no other may say them (key -> that setting).
+    """
 
     keys: dict[str, Value] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
     todo: dict[str, str] = field(default_factory=dict)
+    fixed: dict[str, str] = field(default_factory=dict)
 
     def tree(self) -> dict[str, Value]:
         """The keys as a nested tree."""
@@ -100,6 +104,10 @@ class _Planner:
         except CannotSay as reason:
             self.plan.reasons[entry.setting] = str(reason)
             return False
+        if entry.key in self.plan.fixed:
+            needed = f"{entry.key}: {self.plan.keys[entry.key]} is needed for {self.plan.fixed[entry.key]}"
+            self.plan.reasons[entry.setting] = needed
+            return True
         mark = (entry.key, repr(value))
         if mark in self.tried:
             return entry.key in self.plan.keys
@@ -137,6 +145,8 @@ class _Planner:
         if best is None:
             return False
         self.plan.keys.update(best[1])
+        if entry.exact_only:
+            self.plan.fixed.update(dict.fromkeys(best[1], entry.settings[0]))
         return True
 
     def leave_open(self, path: str, value: Unresolved, reader: Reader) -> None:
@@ -162,7 +172,7 @@ class _Planner:
         ]
         if not wanted:
             return
-        for key, value in entry.write(wanted, self.tokens, self.reader()).items():
+        for key, value in entry.write(wanted, self.tokens, self.exact).items():
             self.plan.keys[key] = self.placeholders(key, value)
 
     def placeholders(self, key: str, value: Value) -> Value:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache
 
@@ -31,7 +31,8 @@ class Framework:
 
     parse reads a file as the framework itself loads it. table gives its table at a version. detect scores how sure it
     is that a document is one of its configs (0: it is not). commands are those that run and finish a run.
-    placeholder gives a required key's value where it is not known. layout tells how the schema's sections make a config.
+    placeholder gives a required key's value where it is not known. layout tells how the schema's sections make up a
+    config.
     """
 
     name: str
@@ -43,7 +44,7 @@ class Framework:
     placeholder: Callable[[str, Unresolved], Value]
     status: str
     writes: bool = False
-    layout: schema.Layout = schema.Layout()
+    layout: schema.Layout = field(default_factory=schema.Layout)
 
     def versions(self) -> list[str]:
         return schema.versions(self.name)

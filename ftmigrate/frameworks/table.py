@@ -155,13 +155,14 @@ class Sources:
     """The keys that say the list of data sources.
 
     decode answers one mapping of settings per source (setting name without its prefix -> value and leaf paths).
-    write gives keys for wanted sources. shared: global keys that change what every source means.
+    write gives keys for wanted sources, in exact mode (true) by odd means too. shared: global keys that change what
+    every source means.
     """
 
     own: tuple[str, ...]
     shared: tuple[str, ...]
     decode: Callable[[Reader], Sequence[Mapping[str, SourceSetting]]]
-    write: Callable[[Sequence[Mapping[str, Any]], Mapping[str, str], Reader], Mapping[str, Value]] | None = None
+    write: Callable[[Sequence[Mapping[str, Any]], Mapping[str, str], bool], Mapping[str, Value]] | None = None
 
     @property
     def keys(self) -> tuple[str, ...]:

@@ -29,7 +29,6 @@ class Verdict(IntEnum):
 
 
 LOSSES = (Verdict.APPROXIMATE, Verdict.DROPPED, Verdict.MANUAL)
-_OFF = (None, False, "none", "no", (), 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,7 @@ class Comparison:
         if vocabulary.spec(self.path).effect == "reporting":
             return Verdict.INERT
         got = self.target.value if self.target else None
-        if got in _OFF and self.source.value not in _OFF:
+        if _off(got) and not _off(self.source.value):
             return Verdict.DROPPED
         return Verdict.APPROXIMATE
 
@@ -66,6 +65,10 @@ class Comparison:
             values = f"{spec.meaning}: {self.difference}"
         why = f" ({self.target.why})" if self.target and self.target.leaves and self.target.why else ""
         return f"{values}{why}. {spec.loss[:1].upper()}{spec.loss[1:]}" if spec.loss else values + why
+
+
+def _off(value: object) -> bool:
+    return value is None or value is False or value in ("none", "no", ())
 
 
 def compare(source: Run, target: Run) -> Iterator[Comparison]:

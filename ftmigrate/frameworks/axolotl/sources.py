@@ -47,12 +47,12 @@ def _leaves(reader: Reader, index: int, args: Sequence[str]) -> tuple[Path, ...]
     return tuple(path for path in reader.document.leaves if any(path[: len(head)] == head for head in wanted))
 
 
-def write(wanted: Sequence[Mapping[str, Any]], tokens: Mapping[str, str], reader: Reader) -> Mapping[str, Value]:
+def write(wanted: Sequence[Mapping[str, Any]], tokens: Mapping[str, str], exact: bool) -> Mapping[str, Value]:
     """Keys for the wanted sources. A global key that the sources do not agree on is said by the first only."""
     keys: dict[str, Value] = {}
     entries: list[Value] = []
     for source in wanted:
-        choice = datasets.best_source(source, tokens, keys)
+        choice = datasets.best_source(source, tokens, keys, exact)
         entries.append(choice.entry)
         for key, value in choice.config.items():
             keys.setdefault(key, value)

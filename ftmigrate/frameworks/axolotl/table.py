@@ -214,6 +214,12 @@ def _order(reader: Reader) -> Mapping[str, Decoded]:
     return {"data.order": Decoded(text + (", of rows shuffled once before" if merged else ""))}
 
 
+def _propose_order(wanted: Mapping[str, Any], _: Reader) -> Iterator[Mapping[str, Value]]:
+    """Only this seed gives this permutation: the sampler's generator is seeded with it and the epoch's number."""
+    if wanted.get("data.order") == "permutation of seed 0, anew each epoch":
+        yield {"seed": 0, "shuffle_merged_datasets": False}
+
+
 def _precision(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     """utils/config/__init__.py, resolve_dtype; `auto` is bf16 on a GPU that has it."""
     bf16 = keys.get("bf16", reader.or_default("bf16"))
@@ -560,6 +566,8 @@ ENTRIES: tuple[Entry, ...] = (
     Field("dataset_prepared_path", "data.prepared_path", _PREPARED, absent="last_run_prepared"),
     Field("curriculum_sampling", "data.shuffle", names({False: True, True: False}), absent=True, quiet=True),
     Derived(("data.order",), _order, "core/builders/causal.py: rows are drawn by a sampler seeded with seed"),
+    Group(("seed", "shuffle_merged_datasets"), ("data.order",), lambda _keys, reader: _order(reader), _propose_order,
+          exact_only=True),
     Field("streaming", "data.streaming", absent=False, quiet=True),
     Field("dataloader_num_workers", "data.workers", absent="auto", quiet=True),
     Always("data.collation", "pad right", "utils/collators/batching.py"),
