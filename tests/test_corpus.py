@@ -56,9 +56,7 @@ def test_ledger_accounts_for_every_leaf(config: Path) -> None:
 def test_recipe_is_recognised(config: Path) -> None:
     run = api.read(str(config), f"torchtune@{version(config)}")
     assert run.recipe in {
-        section.removeprefix("recipe ")
-        for section in _sections(version(config))
-        if section.startswith("recipe ")
+        section.removeprefix("recipe ") for section in _sections(version(config)) if section.startswith("recipe ")
     }
 
 
@@ -90,12 +88,7 @@ def test_read_back_is_what_the_ledger_says(config: Path) -> None:
 
     back = read(framework.table(target), document, Context())
     source = api.load(str(config), f"torchtune@{version(config)}").run(Context())
-    told = {
-        effect.setting
-        for entry in result.ledger.entries
-        for effect in entry.effects
-        if effect.verdict in LOSSES
-    }
+    told = {effect.setting for entry in result.ledger.entries for effect in entry.effects if effect.verdict in LOSSES}
     assert {found.path for found in losses(source, back)} == told
     dropped = {e.source_path for e in result.ledger.entries if not e.effects and e.verdict in LOSSES}
     assert {path for path, _ in private(source)} == dropped
@@ -111,7 +104,9 @@ def test_reading_what_we_wrote_leaves_nothing_unknown(config: Path) -> None:
     result = api.convert(str(config), "axolotl", f"torchtune@{version(config)}")
     if result.target is None:
         return
-    odd = {format_path(p): c.kind for p, c in result.target.claims.items() if c.kind in ("unknown", "pending", "private")}
+    odd = {
+        format_path(p): c.kind for p, c in result.target.claims.items() if c.kind in ("unknown", "pending", "private")
+    }
     assert not odd
 
 

@@ -68,5 +68,3 @@ def test_no_effective_leaf_is_overlooked(config: Path) -> None:
             if changed.files == base.files and _said(changed, path) == _said(base, path):
                 overlooked.append(f"{path}={mutant}: {entry.verdict.word}")
     assert not overlooked, "\n".join(overlooked)
-
-

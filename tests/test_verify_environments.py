@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from ftmigrate.cli import env as command
+from ftmigrate.cli import main
 from ftmigrate.verify import environments
 from ftmigrate.verify.environments import EnvironmentProblem, Origin
 from ftmigrate.verify.load import ABSENT, Lost, check_load, lookup, parse_path, same
@@ -161,20 +160,24 @@ def test_an_interpreter_is_registered_with_the_version_it_reports(cache: Path, m
         environments.find("pytest")
 
 
-def test_the_command(cache: Path) -> None:
-    run = CliRunner().invoke
-    refused = run(command.app, ["create", "nosuch"])
-    assert refused.exit_code == 2
-    assert "no lock file for nosuch" in refused.stderr
-    assert run(command.app, ["create", "a b"]).exit_code == 2
-    assert run(command.app, ["create", "tinyframe", "--python", sys.executable]).exit_code == 2
-    made = run(command.app, ["create", "pytest", "--python", sys.executable])
-    assert made.exit_code == 0
-    assert made.stdout.startswith("pytest@")
-    assert run(command.app, ["list"]).stdout == made.stdout
-    assert run(command.app, ["remove", "pytest@0.1"]).exit_code == 2
-    assert run(command.app, ["remove", "pytest"]).exit_code == 0
-    assert run(command.app, ["list"]).stdout == ""
+def test_the_command(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(*words: str) -> tuple[int, str, str]:
+        status = main(["env", *words])
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    status, _, error = run("create", "nosuch")
+    assert status == 2
+    assert "no lock file for nosuch" in error
+    assert run("create", "a b")[0] == 2
+    assert run("create", "tinyframe", "--python", sys.executable)[0] == 2
+    status, made, _ = run("create", "pytest", "--python", sys.executable)
+    assert status == 0
+    assert made.startswith("pytest@")
+    assert run("list")[1] == made
+    assert run("remove", "pytest@0.1")[0] == 2
+    assert run("remove", "pytest")[0] == 0
+    assert run("list")[1] == ""
 
 
 def test_shipped_locks_pin_every_line_and_name_no_place() -> None:

@@ -51,9 +51,7 @@ def run(args: argparse.Namespace) -> int:
     target = registry.resolve(args.target)
     to_file = args.output not in (None, "-")
     name = args.output if to_file else api.default_name(args.path, target[0])
-    result = convert(
-        source.document, (source.framework, source.version), target, context(args), name, exact=args.exact
-    )
+    result = convert(source.document, (source.framework, source.version), target, context(args), name, exact=args.exact)
     for path in [*(result.files if to_file else ()), *([args.report] if args.report else ())]:
         if Path(path).exists() and not args.force:
             raise api.UnreadableError(f"{path} exists already; --force overwrites it")

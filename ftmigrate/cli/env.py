@@ -2,72 +2,64 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from ftmigrate.verify import environments
 
-app = typer.Typer(no_args_is_help=True, help="Isolated environments of the frameworks, for verify.")
 
-Name = Annotated[str, typer.Argument(metavar="NAME[@VERSION]", help="A framework, and the version wanted.")]
+def configure(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    create = actions.add_parser("create", help="build an environment, or name an interpreter that has the framework")
+    create.add_argument("name", metavar="NAME[@VERSION]", help="a framework, and the version wanted")
+    create.add_argument("--python", type=Path, metavar="PATH", help="an existing interpreter; nothing is built")
+    actions.add_parser("list", help="the environments that are there")
+    remove = actions.add_parser("remove", help="delete an environment; a registered interpreter is only forgotten")
+    remove.add_argument("name", metavar="NAME[@VERSION]", help="a framework; without a version all of its environments")
 
 
-def _fail(error: Exception) -> typer.Exit:
-    typer.echo(f"ftmigrate: {error}", err=True)
-    return typer.Exit(2)
+def run(args: argparse.Namespace) -> int:
+    try:
+        return {"create": _create, "list": _list, "remove": _remove}[args.action](args)
+    except environments.EnvironmentProblem as error:
+        print(f"ftmigrate: {error}", file=sys.stderr)
+        return 2
+
+
+def _create(args: argparse.Namespace) -> int:
+    live = sys.stderr.isatty()
+
+    def progress(line: str) -> None:
+        print(f"\r\x1b[K{line[:100]}" if live else line, end="" if live else "\n", file=sys.stderr, flush=True)
+
+    framework, version = environments.parse_name(args.name)
+    try:
+        made = environments.create(framework, version, python=args.python, progress=progress)
+    finally:
+        if live:
+            print(file=sys.stderr)
+    print(_describe(made))
+    return 0
+
+
+def _list(_: argparse.Namespace) -> int:
+    """Name, level, size and interpreter, separated by tabs."""
+    for one in environments.list_():
+        print(_describe(one))
+    return 0
+
+
+def _remove(args: argparse.Namespace) -> int:
+    framework, version = environments.parse_name(args.name)
+    gone = environments.remove(framework, version)
+    for one in gone:
+        print(f"removed {one.framework}@{one.version}\t{one.level}", file=sys.stderr)
+    if not gone:
+        raise environments.EnvironmentProblem(f"there is no environment {args.name}")
+    return 0
 
 
 def _describe(one: environments.Environment) -> str:
     size = f"{one.megabytes} MB" if one.megabytes is not None else one.origin.value
     return f"{one.framework}@{one.version}\t{one.level}\t{size}\t{one.python}"
-
-
-@app.command()
-def create(
-    name: Name,
-    python: Annotated[
-        Path | None,
-        typer.Option("--python", metavar="PATH", help="An existing interpreter that has it; nothing is built."),
-    ] = None,
-) -> None:
-    """Build the environment of a framework, or name an interpreter that has it. Prints its interpreter."""
-    live = sys.stderr.isatty()
-
-    def progress(line: str) -> None:
-        text = line if not live else f"\r\x1b[K{line[:100]}"
-        typer.echo(text, err=True, nl=not live)
-
-    try:
-        framework, version = environments.parse_name(name)
-        made = environments.create(framework, version, python=python, progress=progress)
-    except environments.EnvironmentProblem as error:
-        if live:
-            typer.echo("", err=True)
-        raise _fail(error) from None
-    if live:
-        typer.echo("", err=True)
-    typer.echo(_describe(made))
-
-
-@app.command("list")
-def list_() -> None:
-    """The environments that are there: name, level, size, interpreter, separated by tabs."""
-    for one in environments.list_():
-        typer.echo(_describe(one))
-
-
-@app.command()
-def remove(name: Name) -> None:
-    """Delete an environment, or all versions of a framework. A registered interpreter is only forgotten."""
-    try:
-        framework, version = environments.parse_name(name)
-        gone = environments.remove(framework, version)
-    except (environments.EnvironmentProblem, OSError) as error:
-        raise _fail(error) from None
-    if not gone:
-        raise _fail(LookupError(f"there is no environment {name}"))
-    for one in gone:
-        typer.echo(f"removed {one.framework}@{one.version}\t{one.level}", err=True)

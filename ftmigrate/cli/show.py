@@ -37,7 +37,11 @@ def run(args: argparse.Namespace) -> int:
     for setting in found.settings.values():
         if setting.origin is Origin.NOT_APPLICABLE and not args.all:
             continue
-        head = setting.path.split("].")[0] + "]" if setting.path.startswith("data.sources[") else setting.path.split(".")[0]
+        head = (
+            setting.path.split("].")[0] + "]"
+            if setting.path.startswith("data.sources[")
+            else setting.path.split(".")[0]
+        )
         if head != part:
             lines += ["", paint(head, "bold")]
             part = head

@@ -47,7 +47,9 @@ def run(args: argparse.Namespace) -> int:
         write_atomically(Path(args.report), json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     print_results(results)
     if told:
-        print(f"{len(told)} settings differ by our reading; see ftmigrate diff {args.path} {args.other}", file=sys.stderr)
+        print(
+            f"{len(told)} settings differ by our reading; see ftmigrate diff {args.path} {args.other}", file=sys.stderr
+        )
     return status(results)
 
 

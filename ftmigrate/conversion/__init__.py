@@ -117,9 +117,7 @@ def _render(
     return text, to.parse(text.encode(), out, ())
 
 
-def _header(
-    run: Run, head: Mapping[str, object], to: Framework, version: str, target: Run, out: str
-) -> Sequence[str]:
+def _header(run: Run, head: Mapping[str, object], to: Framework, version: str, target: Run, out: str) -> Sequence[str]:
     recipe = f", recipe {run.recipe}" if run.recipe else ""
     lines = [
         f"{to.title} {version} config, made by ftmigrate {__version__}",

@@ -228,4 +228,3 @@ def refusal(document: Document, source: Run, reason: str) -> tuple[Entry, ...]:
         note = reason if claim.settings else claim.why
         entries.append(Entry(format_path(path), line, column, leaf.value, verdict, (), note))
     return tuple(entries)
-

@@ -192,5 +192,3 @@ def plan(
 ) -> Plan:
     """The target's keys for a source run. `required` gives placeholders for keys the target cannot do without."""
     return _Planner(source, table, context, exact, required or {}).settle()
-
-

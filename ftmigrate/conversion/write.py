@@ -68,5 +68,3 @@ def render(
                 block[0] += f"  # {comments[key]}"
             lines += block
     return "\n".join(lines).lstrip("\n") + "\n"
-
-

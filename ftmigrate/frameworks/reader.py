@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ftmigrate.document.model import Document, Leaf, Path, Source, Unresolved, Value, format_path
+from ftmigrate.document.model import Document, Leaf, Path, Source, Unresolved, format_path
 from ftmigrate.frameworks.table import (
     ABSENT,
     SCHEMA,
@@ -166,7 +166,9 @@ class Reader:
             default = self.table.default_of(entry.key, self)
             if default is ABSENT:
                 return None
-            return Setting(entry.setting, entry.codec.decode(default, self), Origin.DEFAULT, why=f"default of {entry.key}")
+            return Setting(
+                entry.setting, entry.codec.decode(default, self), Origin.DEFAULT, why=f"default of {entry.key}"
+            )
         absent = entry.absent(self) if callable(entry.absent) else entry.absent
         return Setting(entry.setting, absent, Origin.DEFAULT, why=f"no {entry.key}")
 
@@ -271,5 +273,3 @@ class Reader:
 def read(table: Table, document: Document, context: Context | None = None) -> Run:
     """The complete run that a document describes. Never fails on a document that could be parsed."""
     return Reader(table, document, context or Context()).run()
-
-

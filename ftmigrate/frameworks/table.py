@@ -321,9 +321,7 @@ def matches(pattern: str, path: Path) -> bool:
     wanted = pattern.replace("[]", ".[]").split(".")
     if len(path) < len(wanted):
         return False
-    return all(
-        (part == "[]" and isinstance(key, int)) or part == key for part, key in zip(wanted, path, strict=False)
-    )
+    return all((part == "[]" and isinstance(key, int)) or part == key for part, key in zip(wanted, path, strict=False))
 
 
 def to_path(key: str) -> Path:

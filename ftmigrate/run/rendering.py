@@ -471,6 +471,8 @@ _TALKS: tuple[tuple[str, ...], ...] = (
     ("user", "assistant", "user", "assistant"),
     ("system", "user", "assistant", "user", "assistant"),
 )
+
+
 def column_names(rendering: Rendering) -> tuple[str, ...]:
     """The columns in the order of their use; a list of messages with its keys (`messages[].role`)."""
     found: list[str] = []

@@ -62,7 +62,11 @@ def _words(difference: Difference) -> str:
     """A difference with its measured size: ten and more steps of a tiny Llama, largest difference of the loss."""
     where, detail = difference.where, difference.detail
     if difference.kind == "mask":
-        size = "measured 0.06 to 0.11" if "trained besides" not in detail and "<" not in _contents(detail) else "not measured"
+        size = (
+            "measured 0.06 to 0.11"
+            if "trained besides" not in detail and "<" not in _contents(detail)
+            else "not measured"
+        )
         return f"{detail} ({size})"
     if where == PADDED:
         return f"in rows with white space around a column {detail} (measured 8.8e-4 where 7 of 48 replies had some)"
@@ -223,8 +227,13 @@ _SPECS: tuple[Spec, ...] = (
     ),
     _s("data.sources[].filter", "function | None", "which rows are kept"),
     _s("data.sources[].weight", "float | None", "how often the source is drawn, relative to the others"),
-    _s("data.sources[].columns", "names in the order of their use", "the columns a row is made of",
-       differs=_set_differs, loss="other columns are trained on"),
+    _s(
+        "data.sources[].columns",
+        "names in the order of their use",
+        "the columns a row is made of",
+        differs=_set_differs,
+        loss="other columns are trained on",
+    ),
     _s("data.sources[].text", "rendering", "the text a row becomes", differs=_rendering_differs("text")),
     _s(
         "data.sources[].loss_mask",
@@ -369,8 +378,12 @@ _SPECS: tuple[Spec, ...] = (
         loss="0.007 in the loss of one step an epoch where rows / batch is no multiple of the accumulation",
     ),
     # precision
-    _s("precision.weights", "fp32 | bf16 | fp16 | …", "precision of the weights",
-       loss="rounding: 6e-3 in the loss of a measured full fine-tune in bf16"),
+    _s(
+        "precision.weights",
+        "fp32 | bf16 | fp16 | …",
+        "precision of the weights",
+        loss="rounding: 6e-3 in the loss of a measured full fine-tune in bf16",
+    ),
     _s(
         "precision.autocast",
         "none | bf16 | fp16",
@@ -456,8 +469,13 @@ _SPECS: tuple[Spec, ...] = (
     _s("saving.output_dir", "path", "where checkpoints go", effect="files"),
     _s("saving.every", "text", "when a checkpoint is written", effect="files", loss="checkpoints at other times"),
     _s("saving.keep", "int | all", "checkpoints kept", effect="files", loss="older checkpoints are deleted"),
-    _s("saving.weights", "merged | adapter | full", "what a checkpoint holds", effect="files",
-       loss="merge the adapter into the model afterwards; the command stands in the file's header"),
+    _s(
+        "saving.weights",
+        "merged | adapter | full",
+        "what a checkpoint holds",
+        effect="files",
+        loss="merge the adapter into the model afterwards; the command stands in the file's header",
+    ),
     _s("saving.safetensors", "bool", "format of the weights", effect="files"),
     _s(
         "saving.sharded",

@@ -62,7 +62,9 @@ def load_level(document: Document, run: Run, framework: Framework, version: str)
     except environments.EnvironmentProblem as error:
         return Result("load", Outcome.NOT_RUN, (str(error),))
     if environment is None:
-        hint = f"no environment with {framework.name} {version}; make one: ftmigrate env create {framework.name}@{version}"
+        hint = (
+            f"no environment with {framework.name} {version}; make one: ftmigrate env create {framework.name}@{version}"
+        )
         return Result("load", Outcome.NOT_RUN, (hint,))
     world = run["parallel.world_size"]
     gpus = world if isinstance(world, int) else 1 if run["parallel.strategy"] == "single" else 2
