@@ -17,6 +17,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -321,8 +322,12 @@ class Axolotl:
     def _model(self, eos: str, name: str) -> Path:
         if (eos, name) in self.tokenizers:
             return self.tokenizers[eos, name]
-        from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
-        from transformers import PreTrainedTokenizerFast
+        Tokenizer = import_module("tokenizers").Tokenizer
+        decoders = import_module("tokenizers").decoders
+        models = import_module("tokenizers").models
+        pre_tokenizers = import_module("tokenizers").pre_tokenizers
+        processors = import_module("tokenizers").processors
+        PreTrainedTokenizerFast = import_module("transformers").PreTrainedTokenizerFast
 
         alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
         raw = Tokenizer(models.BPE({char: index for index, char in enumerate(alphabet)}, []))
@@ -340,12 +345,14 @@ class Axolotl:
         return path
 
     def rows(self, case: Case) -> list[Pieces | Exception]:
-        from axolotl.loaders.tokenizer import load_tokenizer
-        from axolotl.utils.config import normalize_cfg_datasets, validate_config
-        from axolotl.utils.data.sft import _load_and_process_single_dataset, _parse_dataset_type
-        from axolotl.utils.data.wrappers import get_dataset_wrapper
-        from axolotl.utils.dict import DictDefault
-        from datasets import Dataset
+        load_tokenizer = import_module("axolotl.loaders.tokenizer").load_tokenizer
+        normalize_cfg_datasets = import_module("axolotl.utils.config").normalize_cfg_datasets
+        validate_config = import_module("axolotl.utils.config").validate_config
+        _load_and_process_single_dataset = import_module("axolotl.utils.data.sft")._load_and_process_single_dataset
+        _parse_dataset_type = import_module("axolotl.utils.data.sft")._parse_dataset_type
+        get_dataset_wrapper = import_module("axolotl.utils.data.wrappers").get_dataset_wrapper
+        DictDefault = import_module("axolotl.utils.dict").DictDefault
+        Dataset = import_module("datasets").Dataset
 
         model = self._model(case.eos, case.model)
         path = self.folder / "row.jsonl"
@@ -395,10 +402,10 @@ class Axolotl:
         return out
 
     def _streamed(self, case: Case, model: Path) -> list[Pieces | Exception]:
-        from axolotl.prompt_strategies.pretrain import load
-        from axolotl.utils.data.streaming import encode_streaming
-        from axolotl.utils.dict import DictDefault
-        from transformers import AutoTokenizer
+        load = import_module("axolotl.prompt_strategies.pretrain").load
+        encode_streaming = import_module("axolotl.utils.data.streaming").encode_streaming
+        DictDefault = import_module("axolotl.utils.dict").DictDefault
+        AutoTokenizer = import_module("transformers").AutoTokenizer
 
         tokenizer = AutoTokenizer.from_pretrained(model)
         column = case.entry.get("text_column", "text")

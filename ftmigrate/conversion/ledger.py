@@ -159,6 +159,8 @@ class _Builder:
         if not effects:
             verdict = _UNFED.get(claim.kind, Verdict.INERT)
             note = claim.why or "feeds only settings that do not apply here"
+            if claim.kind is ClaimKind.PRIVATE:
+                note += f" ({_short(leaf.value)})"
             if verdict is Verdict.INERT and isinstance(leaf.value, Unresolved) and claim.kind is not ClaimKind.INERT:
                 verdict = Verdict.MANUAL
             return Entry(path, line, column, leaf.value, verdict, (), note)

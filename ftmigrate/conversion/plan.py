@@ -8,7 +8,7 @@ from typing import Any
 
 from ftmigrate.document.model import Unresolved, Value, from_tree
 from ftmigrate.frameworks.reader import Context, Reader
-from ftmigrate.frameworks.table import CannotSay, Field, Group, Keys, Table
+from ftmigrate.frameworks.table import CannotSay, Field, Group, Keys, Table, plain
 from ftmigrate.run import vocabulary
 from ftmigrate.run.model import NOT_APPLICABLE, Run, Setting
 
@@ -100,7 +100,7 @@ class _Planner:
 
     def write(self, entry: Field, wanted: Setting, reader: Reader) -> bool:
         try:
-            value = entry.codec.encode(wanted.value, reader)
+            value = plain(entry.codec.encode(wanted.value, reader))
         except CannotSay as reason:
             self.plan.reasons[entry.setting] = str(reason)
             return False
@@ -130,7 +130,8 @@ class _Planner:
         self.tried.add(mark)
         best: tuple[int, Keys] | None = None
         try:
-            for candidate in entry.propose(wanted, reader):
+            for proposed in entry.propose(wanted, reader):
+                candidate = {key: plain(value) for key, value in proposed.items()}
                 decoded = entry.decode(candidate, reader)
                 wrong = sum(
                     vocabulary.difference(path, value, decoded[path].value, self.tokens) is not None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ftmigrate.document.model import Document, Path, Value, format_path
+from ftmigrate.document.model import Document, Path, Unresolved, Value, format_path
 from ftmigrate.run.conditions import Condition, View
 from ftmigrate.run.model import Claim
 from ftmigrate.run.source import Decoded
@@ -31,6 +31,17 @@ SCHEMA = _Absent()
 
 class CannotSay(Exception):
     """The framework has no spelling for this value; the text says why, and what the nearest is."""
+
+
+def plain(value: object) -> Value:
+    """A value as a config can hold it. Raises CannotSay for what only a run knows."""
+    if value is None or isinstance(value, bool | int | float | str | Unresolved):
+        return value
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    raise CannotSay(f"{value} cannot be written into a config")
 
 
 @dataclass(frozen=True, slots=True)

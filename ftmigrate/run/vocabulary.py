@@ -46,6 +46,12 @@ def _set_differs(wanted: object, got: object, _: Mapping[str, str]) -> str | Non
     return None if wanted == got else f"{wanted} against {got}"
 
 
+def _weights_differ(wanted: object, got: object, _: Mapping[str, str]) -> str | None:
+    """A whole checkpoint is a whole checkpoint, however many files it has."""
+    same = all(isinstance(value, str) and value.startswith("all") for value in (wanted, got))
+    return None if same or wanted == got else f"{wanted} against {got}"
+
+
 def _rendering_differs(kind: str) -> Callable[[object, object, Mapping[str, str]], str | None]:
     def differs(wanted: object, got: object, tokens: Mapping[str, str]) -> str | None:
         if not isinstance(wanted, Rendering) or not isinstance(got, Rendering):
@@ -98,6 +104,7 @@ def _s(path: str, type_: str, meaning: str, **more: object) -> Spec:
 
 _SPECS: tuple[Spec, ...] = (
     _s("method.name", "sft | pretrain | dpo | qat | distillation | ppo | grpo | …", "the training objective"),
+    _s("method.loss", "cross entropy | …", "what is minimised over the trained tokens"),
     _s(
         "method.beta",
         "float",
@@ -124,6 +131,7 @@ _SPECS: tuple[Spec, ...] = (
         "model.weights",
         "all | list of files",
         "which weight files of the checkpoint are loaded",
+        differs=_weights_differ,
         loss="other weight files are loaded",
     ),
     _s("model.revision", "str | None", "git revision of a hub model"),

@@ -125,9 +125,6 @@ class _Entry:
             return value
         raise Undecodable(f"{'.'.join(path)} is no text")
 
-    def note(self, *names: str) -> None:
-        self.used.update({name: None for name in names if name in self.entry})
-
 
 def decode(
     entry: Mapping[str, Value],

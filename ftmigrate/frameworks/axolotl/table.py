@@ -543,6 +543,7 @@ ENTRIES: tuple[Entry, ...] = (
     Field("unfrozen_parameters", "model.trainable", _TRAINABLE, absent="all", quiet=True),
     Derived(("model.architecture",), _architecture,
             "the architecture is what base_model's config.json says"),
+    Always("method.loss", "cross entropy", "transformers' ForCausalLMLoss"),
     Always("model.weights", "all", "transformers loads every weight file of the checkpoint"),
     Heading("Adapter"),
     Group(("adapter", "load_in_4bit", "load_in_8bit"), ("adapter.method", "model.quantization"), _adapter,

@@ -55,25 +55,26 @@ def inside(path: Any, directory: Any) -> bool:
     return normpath(path).startswith(base + "/")
 
 
+_WHOLE = ("model.safetensors", "pytorch_model.bin", "consolidated.00.pth", "consolidated.pth")
+_PATTERN = re.compile(r"^(?:model|pytorch_model|ft-model)-\{\}-of-\{\}\.(?:safetensors|bin)$")
+
+
 def weights(files: Any) -> object:
-    """`all` where the list is a whole checkpoint, the list itself where files are missing."""
+    """`all N files` where the list is a whole checkpoint, the list itself where files are missing or unknown."""
     if isinstance(files, Unresolved):
         return files
     if isinstance(files, dict):
-        return "all"
-    if not isinstance(files, list):
-        return (str(files),)
-    found = [str(name) for name in files]
-    return "all" if _whole(found) else tuple(found)
+        pattern, last = str(files.get("filename_format")), str(files.get("max_filename"))
+        return f"all {int(last)} files" if _PATTERN.match(pattern) and last.isdigit() else (f"{pattern} up to {last}",)
+    found = [str(name) for name in files] if isinstance(files, list) else [str(files)]
+    return f"all {len(found)} files" if _whole(found) else tuple(found)
 
 
 def _whole(files: Sequence[str]) -> bool:
-    parts = [_PART.match(name) for name in files]
-    if all(parts):
-        total = int(parts[0][3]) if parts and parts[0] else 0
-        return {int(part[2]) for part in parts if part} == set(range(1, total + 1))
+    parts = [match for name in files if (match := _PART.match(name))]
+    if len(parts) == len(files) and parts:
+        return {int(part[2]) for part in parts} == set(range(1, int(parts[0][3]) + 1))
     if len(files) == 1:
-        return not _PART.match(files[0])
+        return files[0] in _WHOLE
     # Meta's own layout: consolidated.00.pth to consolidated.NN.pth
-    numbers = [re.match(r"^consolidated\.(\d\d)\.pth$", name) for name in files]
-    return all(numbers) and {int(n[1]) for n in numbers if n} == set(range(len(files)))
+    return {name: None for name in files} == {f"consolidated.{n:02d}.pth": None for n in range(len(files))}

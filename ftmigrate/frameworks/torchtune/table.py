@@ -156,12 +156,30 @@ def _model(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     shape = tuple(key for key in _DIMENSIONS if key in keys)
     base = reader.get("model.base")
     why = f"the layers are those of {name}; config.json of {base} must say the same"
+    read_as = keys.get("checkpointer.model_type")
+    kin = _MODEL_TYPES.get(str(parameters.get("", {}).get("architecture", {}).get("family", "")), ())
+    odd = f", its weights read as {read_as}" if read_as is not None and kin and read_as not in kin else ""
     return {
         "adapter.method": Decoded("lora" if "lora_rank" in parameters else "none", here),
         "model.quantization": Decoded("nf4" if quantized is True else "none", said),
-        "model.architecture": Decoded(External(f"config.json of {base}"), (*here, *shape, "checkpointer.model_type"), why),
+        "model.architecture": Decoded(External(f"config.json of {base}{odd}"), (*here, *shape, "checkpointer.model_type"), why),
     }
 
+
+# family -> the checkpointer's model types that convert its weights rightly (training/checkpointing/_checkpointer.py)
+_LLAMA = ("LLAMA2", "LLAMA3", "LLAMA3_2")
+_MODEL_TYPES: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("llama2", "code_llama2", "llama3", "llama3_1", "llama3_2", "llama3_3"), _LLAMA),
+    "llama3_2_vision": ("LLAMA3_VISION",),
+    "llama4": ("LLAMA4",),
+    "mistral": ("MISTRAL", "REWARD"),
+    "gemma": ("GEMMA",),
+    "gemma2": ("GEMMA2",),
+    "phi3": ("PHI3_MINI",),
+    "phi4": ("PHI4", "PHI3_MINI"),
+    **dict.fromkeys(("qwen2", "qwen2_5"), ("QWEN2",)),
+    "qwen3": ("QWEN3",),
+}
 
 _DIMENSIONS = tuple(
     f"model.{name}"
@@ -209,9 +227,12 @@ def _base(reader: Reader) -> Mapping[str, Decoded]:
     return {"model.base": Decoded(found or directory, ("checkpointer.checkpoint_dir",), why)}
 
 
-def _weights(keys: Keys, _: Reader) -> Mapping[str, Decoded]:
+def _weights(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     """Whether the files are in the Hugging Face or in Meta's layout, the weights are the same."""
     files = keys.get("checkpointer.checkpoint_files", Unresolved("checkpointer.checkpoint_files is missing"))
+    name = str(keys.get("checkpointer._component_"))
+    if not _facts(reader, name):
+        files = Unresolved(name)
     return {"model.weights": Decoded(checkpoint.weights(files), tuple(keys))}
 
 
@@ -229,7 +250,10 @@ def _tokenizer(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     paths = [str(keys[key]) for key in _TOKENIZER_FILES if keys.get(key) is not None]
     hub = reader.get("model.base")
     local = next((place for name, place in checkpoint.downloads(reader.document) if name == hub), None)
-    own = all(checkpoint.inside(path, directory) or checkpoint.inside(path, local) for path in paths)
+    own = all(
+        path.rsplit("/", 1)[-1] in _OWN_NAMES and (checkpoint.inside(path, directory) or checkpoint.inside(path, local))
+        for path in paths
+    )
     unresolved = next((value for value in keys.values() if isinstance(value, Unresolved)), None)
     args = tuple(keys)
     if unresolved is not None:
@@ -239,6 +263,8 @@ def _tokenizer(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     return {"tokenizer.source": Decoded(source, args, why)}
 
 
+_OWN_NAMES = ("tokenizer.model", "vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json",
+              "special_tokens_map.json", "generation_config.json")  # fmt: skip
 _TOKENIZER_FILES = ("tokenizer.path", "tokenizer.vocab_path", "tokenizer.merges_file", "tokenizer.merges_path",
                     "tokenizer.tokenizer_json_path",
                     "tokenizer.tokenizer_config_json_path", "tokenizer.generation_config_path",
@@ -476,11 +502,26 @@ def _chunked(reader: Reader) -> Mapping[str, Decoded]:
     return {"memory.chunked_loss": Decoded(chunked, ("loss._component_",))}
 
 
+def _short(section: Value) -> str:
+    given = section.items() if isinstance(section, dict) else enumerate(section) if isinstance(section, list) else ()
+    return ", ".join(str(value) if key == "_component_" else f"{key}: {value}" for key, value in given)
+
+
+_CROSS_ENTROPY = ("torch.nn.CrossEntropyLoss", "torchtune.modules.loss.CEWithChunkedOutputLoss",
+                  "torchtune.modules.loss.LinearCrossEntropyLoss", "torchtune.modules.loss.SFTLoss")  # fmt: skip
+
+
+def _loss(reader: Reader) -> Mapping[str, Decoded]:
+    name = component(reader, "loss")
+    known = name in _CROSS_ENTROPY or reader.get("method.name") != "sft"
+    return {"method.loss": Decoded("cross entropy" if known else Unresolved(str(name)), ("loss._component_",))}
+
+
 def _evaluated(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     if keys.get("dataset_val"):
         every = keys.get("run_val_every_n_steps")
         return {
-            "evaluation.data": Decoded(External("dataset_val"), ("dataset_val",)),
+            "evaluation.data": Decoded(External(f"the rows of dataset_val ({_short(keys['dataset_val'])})"), ("dataset_val",)),
             "evaluation.every": Decoded(f"{every} steps", ("run_val_every_n_steps",)),
         }
     return {"evaluation.data": Decoded(None), "evaluation.every": Decoded("no")}
@@ -527,6 +568,8 @@ ENTRIES: tuple[Entry, ...] = (
           lambda wanted, _: [{"tokenizer.max_seq_len": wanted.get("sequence.max_length")}]),
     Field("tokenizer.special_tokens", "tokenizer.special_tokens", absent="own"),
     Always("tokenizer.eos_token", "own", "the tokenizer's files are copied beside the weights unchanged"),
+    Private("tokenizer.image_size", "the size images are scaled to", off=()),
+    Private("tokenizer.max_num_tiles", "the number of tiles an image is cut into", off=()),
     Private("tokenizer.truncation_type", "which end of a long row is cut off", off=("right", None)),
     Heading("Checkpoint"),
     Derived(("model.base",), _base, "the checkpoint directory"),
@@ -588,6 +631,7 @@ ENTRIES: tuple[Entry, ...] = (
     Missing("schedule.cycles", 0.5, "no scheduler"),
     Missing("schedule.min_ratio", 0.0, "the cosine goes down to 0"),
     Derived(("memory.chunked_loss",), _chunked, "the loss component"),
+    Derived(("method.loss",), _loss, "the loss component"),
     Private("loss.num_output_chunks", "number of chunks the loss is computed in", off=(8,)),
     Field("clip_grad_norm", "gradient.max_norm", Codec(_clip, lambda value, _: value), absent=None),
     Derived(("gradient.loss_normalisation",), _normalisation,
