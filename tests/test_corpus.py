@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import yaml
 
 from ftmigrate import api
 from ftmigrate.cli import main
+from ftmigrate.conversion import Conversion
 from ftmigrate.document.model import Unresolved, format_path, walk
 from ftmigrate.frameworks import registry
 from ftmigrate.frameworks.reader import Context
@@ -29,6 +31,12 @@ def version(path: Path) -> str:
     return "0.6.1" if WHEEL and path.is_relative_to(WHEEL) else "main"
 
 
+@cache
+def converted(path: Path) -> Conversion:
+    """Each config is converted once for all tests of this module."""
+    return api.convert(str(path), "axolotl", f"torchtune@{version(path)}")
+
+
 def test_there_is_something_to_test() -> None:
     if not CONFIGS:
         pytest.skip("neither the torchtune wheel nor the corpus is here")
@@ -47,7 +55,7 @@ def _leaves(path: Path) -> set[str]:
 
 
 def test_ledger_accounts_for_every_leaf(config: Path) -> None:
-    result = api.convert(str(config), "axolotl", f"torchtune@{version(config)}")
+    result = converted(config)
     paths = [entry.source_path for entry in result.ledger.entries if entry.source_path is not None]
     assert len(paths) == len(set(paths))
     assert set(paths) == _leaves(config)
@@ -67,8 +75,11 @@ def _sections(name: str) -> list[str]:
 
 
 def test_converted_or_refused_with_a_reason(config: Path) -> None:
-    result = api.convert(str(config), "axolotl", f"torchtune@{version(config)}")
-    if result.source["method.name"] in SFT:
+    result = converted(config)
+    if result.refused and "leads nowhere" in result.refused:
+        # the framework itself stops at this file: ${model_dir} is defined nowhere
+        assert config.name == "maverick_17B_128E_full.yaml"
+    elif result.source["method.name"] in SFT:
         assert result.refused is None
         assert result.files
     else:
@@ -78,7 +89,7 @@ def test_converted_or_refused_with_a_reason(config: Path) -> None:
 
 
 def test_read_back_is_what_the_ledger_says(config: Path) -> None:
-    result = api.convert(str(config), "axolotl", f"torchtune@{version(config)}")
+    result = converted(config)
     if result.refused:
         return
     (text,) = result.files.values()
@@ -101,7 +112,7 @@ def test_read_back_is_what_the_ledger_says(config: Path) -> None:
 
 
 def test_reading_what_we_wrote_leaves_nothing_unknown(config: Path) -> None:
-    result = api.convert(str(config), "axolotl", f"torchtune@{version(config)}")
+    result = converted(config)
     if result.target is None:
         return
     odd = {
@@ -111,7 +122,7 @@ def test_reading_what_we_wrote_leaves_nothing_unknown(config: Path) -> None:
 
 
 def test_a_second_conversion_is_the_same(config: Path) -> None:
-    first, second = (api.convert(str(config), "axolotl", f"torchtune@{version(config)}") for _ in range(2))
+    first, second = converted(config), api.convert(str(config), "axolotl", f"torchtune@{version(config)}")
     assert first.files == second.files
     assert first.ledger.json() == second.ledger.json()
 

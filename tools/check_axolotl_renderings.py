@@ -182,10 +182,10 @@ def cases() -> Iterator[Case]:
     )
     yield Case("completion, eos_token", {"type": "completion"}, eos, texts(["text"]))
     packings: list[dict[str, Any]] = [{}, {"sample_packing": True}, {"pretraining_sample_concatenation": True}]
-    for what in packings:
+    for packing in packings:
         bodies = [{"body": "some text"}, {"body": " \n padded \n "}]
         streamed = {"path": "d.jsonl", "type": "pretrain", "text_column": "body"}
-        yield Case(f"pretrain {what or ''}", streamed, what, bodies, part="pretraining_dataset")
+        yield Case(f"pretrain {packing or ''}", streamed, packing, bodies, part="pretraining_dataset")
     yield from chats()
 
 
@@ -322,22 +322,22 @@ class Axolotl:
     def _model(self, eos: str, name: str) -> Path:
         if (eos, name) in self.tokenizers:
             return self.tokenizers[eos, name]
-        Tokenizer = import_module("tokenizers").Tokenizer
+        raw_tokenizer = import_module("tokenizers").Tokenizer
         decoders = import_module("tokenizers").decoders
         models = import_module("tokenizers").models
         pre_tokenizers = import_module("tokenizers").pre_tokenizers
         processors = import_module("tokenizers").processors
-        PreTrainedTokenizerFast = import_module("transformers").PreTrainedTokenizerFast
+        fast_tokenizer = import_module("transformers").PreTrainedTokenizerFast
 
         alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-        raw = Tokenizer(models.BPE({char: index for index, char in enumerate(alphabet)}, []))
+        raw = raw_tokenizer(models.BPE({char: index for index, char in enumerate(alphabet)}, []))
         raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         raw.decoder = decoders.ByteLevel()
         raw.add_special_tokens([*self.specials])
         raw.post_processor = processors.TemplateProcessing(
             single=f"{BOS} $A", special_tokens=[(BOS, raw.token_to_id(BOS))]
         )
-        tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, bos_token=BOS, eos_token=eos, pad_token="<pad>")
+        tokenizer = fast_tokenizer(tokenizer_object=raw, bos_token=BOS, eos_token=eos, pad_token="<pad>")
         path = self.folder / f"{name}{len(self.tokenizers)}"
         tokenizer.save_pretrained(path)
         (path / "config.json").write_text(json.dumps({"model_type": "llama", "architectures": ["LlamaForCausalLM"]}))
@@ -348,18 +348,18 @@ class Axolotl:
         load_tokenizer = import_module("axolotl.loaders.tokenizer").load_tokenizer
         normalize_cfg_datasets = import_module("axolotl.utils.config").normalize_cfg_datasets
         validate_config = import_module("axolotl.utils.config").validate_config
-        _load_and_process_single_dataset = import_module("axolotl.utils.data.sft")._load_and_process_single_dataset
-        _parse_dataset_type = import_module("axolotl.utils.data.sft")._parse_dataset_type
+        load_dataset = import_module("axolotl.utils.data.sft")._load_and_process_single_dataset
+        parse_type = import_module("axolotl.utils.data.sft")._parse_dataset_type
         get_dataset_wrapper = import_module("axolotl.utils.data.wrappers").get_dataset_wrapper
-        DictDefault = import_module("axolotl.utils.dict").DictDefault
-        Dataset = import_module("datasets").Dataset
+        mapping = import_module("axolotl.utils.dict").DictDefault
+        dataset = import_module("datasets").Dataset
 
         model = self._model(case.eos, case.model)
         path = self.folder / "row.jsonl"
         path.write_text(json.dumps(case.rows[0]) + "\n")
         if case.part == "pretraining_dataset":
             return self._streamed(case, model)
-        config = DictDefault(
+        config = mapping(
             {
                 "base_model": str(model),
                 "datasets": [{**case.entry, "path": str(path)}],
@@ -386,14 +386,14 @@ class Axolotl:
         normalize_cfg_datasets(config)
         tokenizer = load_tokenizer(config)
         out: list[Pieces | Exception] = []
-        entry = DictDefault(config.datasets[0])
-        base, style = _parse_dataset_type(entry.type)
+        entry = mapping(config.datasets[0])
+        base, style = parse_type(entry.type)
         for index, row in enumerate(case.rows):
             try:
                 if index == 0:  # all the way; for the others without writing and loading a file
-                    made, _ = _load_and_process_single_dataset(entry, config, tokenizer, "train", 42)
+                    made, _ = load_dataset(entry, config, tokenizer, "train", 42)
                 else:
-                    data = Dataset.from_list([row])
+                    data = dataset.from_list([row])
                     made, _ = get_dataset_wrapper(entry, tokenizer, config, base, data, style)
                 rows = list(made)
                 out.append(pieces(tokenizer, rows[0]["input_ids"], rows[0]["labels"]) if rows else ())
@@ -404,16 +404,16 @@ class Axolotl:
     def _streamed(self, case: Case, model: Path) -> list[Pieces | Exception]:
         load = import_module("axolotl.prompt_strategies.pretrain").load
         encode_streaming = import_module("axolotl.utils.data.streaming").encode_streaming
-        DictDefault = import_module("axolotl.utils.dict").DictDefault
-        AutoTokenizer = import_module("transformers").AutoTokenizer
+        mapping = import_module("axolotl.utils.dict").DictDefault
+        auto_tokenizer = import_module("transformers").AutoTokenizer
 
-        tokenizer = AutoTokenizer.from_pretrained(model)
+        tokenizer = auto_tokenizer.from_pretrained(model)
         column = case.entry.get("text_column", "text")
         out: list[Pieces | Exception] = []
         for row in case.rows:
             rows = {name: [text] for name, text in row.items()}
             if case.config.get("sample_packing"):
-                config = DictDefault({"sequence_len": 512, "pretraining_dataset": [{"text_column": column}]})
+                config = mapping({"sequence_len": 512, "pretraining_dataset": [{"text_column": column}]})
                 made = load(tokenizer, config).tokenize_prompt(rows)
                 ids = made["input_ids"][0]
                 out.append(pieces(tokenizer, ids, ids))
