@@ -30,12 +30,19 @@ from ftmigrate.frameworks.axolotl import jinja
 from ftmigrate.frameworks.axolotl.entries import decode
 from ftmigrate.frameworks.axolotl.formats import formats
 from ftmigrate.frameworks.axolotl.prompts import REFLECTIONS, STYLES, TYPES
+from ftmigrate.frameworks.axolotl.proposals import propose
 from ftmigrate.run.rendering import (
     ChatFormat,
+    Column,
+    Conversation,
+    Loss,
     Piece,
     Rendering,
+    Text,
+    Turn,
     TurnFormat,
     Unrenderable,
+    When,
     evaluate,
     merge,
 )
@@ -258,6 +265,7 @@ def chats() -> Iterator[Case]:
     renamed = {"roles": {"system": ["sys"], "user": ["prompter"], "assistant": ["bot"]}, "roles_to_train": ["bot"]}
     yield Case("roles of its own", {**sharegpt, **mapped, **renamed}, {}, odd_rows, "<|eot_id|>")
     yield from written()
+    yield from proposed()
 
 
 LLAMA2 = ChatFormat(
@@ -307,6 +315,34 @@ def written() -> Iterator[Case]:
                     continue  # not decoded
                 note = f"written {name}{', marked' if marked else ''}{what}"
                 yield Case(note, {**own, "chat_template_jinja": text, **more}, {}, talks(PLAIN_ROLES), token)
+
+
+def proposed() -> Iterator[Case]:
+    """Every entry that is proposed for some renderings that no Axolotl type has by itself."""
+    llama3 = replace(formats()["llama3"].shape, prefix=BOS, suffix=EOS)
+    ask = When("input", (Column("instruction"), Text("\n\n"), Column("input")), (Column("instruction"),))
+    columns = (Turn("user", (ask,)), Turn("assistant", (Column("output"),)))
+    raw = Rendering((Text(BOS, True), Column("body", True), Text(EOS, True)))
+    talks_of = {
+        "columns": (
+            Conversation(llama3, Loss(), turns=columns, system="Be brief."),
+            texts(["instruction", "input", "output"]),
+        ),
+        "chat, last turn of its own": (
+            Conversation(LAST, Loss(edges_as_turn=True), column="messages"),
+            talks(PLAIN_ROLES),
+        ),
+        "chat, system of its own": (
+            Conversation(llama3, Loss(), column="messages", system="Be brief.", replace_system=True),
+            talks(PLAIN_ROLES),
+        ),
+    }
+    tokens = {"bos": BOS, "eos": EOS}
+    for name, (talk, rows) in talks_of.items():
+        for index, proposal in enumerate(propose(Rendering((talk,)), tokens)):
+            yield Case(f"proposed for {name}, {index}", proposal.entry, proposal.config, rows)
+    for index, proposal in enumerate(propose(raw, tokens)):
+        yield Case(f"proposed for text, {index}", proposal.entry, proposal.config, texts(["body"]))
 
 
 # --- Axolotl's side ---------------------------------------------------------------------------------------------

@@ -692,10 +692,17 @@ ENTRIES: tuple[Entry, ...] = (
 )  # fmt: skip
 
 
+# families whose hub tokenizers, base and instruction-tuned, all name torchtune's own end token
+_ONE_EOS = ("llama2", "mistral", "gemma", "gemma2")
+
+
 def tokens(reader: Reader) -> Mapping[str, str]:
-    """What `{bos}` and `{eos}` mean to this run's tokenizer."""
-    found = tokenizer_format(str(component(reader, "tokenizer")), reader.version)
-    return {"bos": found.bos} if found else {}
+    """What `{bos}` and `{eos}` mean to this run's tokenizer; `{eos}` only where every hub tokenizer agrees."""
+    name = str(component(reader, "tokenizer"))
+    found = tokenizer_format(name, reader.version)
+    if found is None:
+        return {}
+    return found.tokens if name.split(".")[-2] in _ONE_EOS else {"bos": found.bos}
 
 
 def table(version: str) -> Table:
