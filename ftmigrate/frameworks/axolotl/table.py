@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ftmigrate import schema
@@ -28,6 +29,7 @@ from ftmigrate.frameworks.table import (
     Heading,
     Keys,
     Missing,
+    Private,
     Table,
     Unread,
     names,
@@ -448,7 +450,8 @@ def _saved_weights(reader: Reader) -> Mapping[str, Decoded]:
 
 def _packing_algorithm(reader: Reader) -> Mapping[str, Decoded]:
     in_order = reader.or_default("sample_packing_sequentially") and not reader.get("data.shuffle")
-    return {"sequence.packing_algorithm": Decoded("greedy in order" if in_order else "first fit")}
+    text = "greedy in order" if in_order else "first fit"
+    return {"sequence.packing_algorithm": Decoded(text, ("sample_packing_sequentially",))}
 
 
 _KERNELS = ("lora_mlp_kernel", "lora_qkv_kernel", "lora_o_kernel", "lora_embedding_kernel")
@@ -519,6 +522,45 @@ def _tracking_uri(options: Any) -> Value:
     return found
 
 
+_SHARDED = names({"FULL_STATE_DICT": False, "SHARDED_STATE_DICT": True})
+
+
+def _with_prefix(*entries: Entry) -> Iterator[Entry]:
+    """Options of fsdp_config may carry the prefix fsdp_ (schemas/validation.py, check_fsdp_config_kwargs_prefix)."""
+    for entry in entries:
+        yield entry
+        if isinstance(entry, Private | Unread):
+            yield replace(entry, key=entry.key.replace("fsdp_config.", "fsdp_config.fsdp_"))
+
+
+_FSDP_OTHERS = (
+    Field("fsdp_config.fsdp_offload_params", "parallel.cpu_offload", absent=ABSENT, when=_FSDP, write=False),
+    Field("fsdp_config.fsdp_reshard_after_forward", "parallel.reshard_after_forward", absent=ABSENT, when=_FSDP, write=False),
+    Field("fsdp_config.fsdp_state_dict_type", "saving.sharded", _SHARDED, absent=ABSENT, when=_FSDP, write=False),
+    Field("fsdp_config.activation_checkpointing", "memory.activation_checkpointing", absent=ABSENT, when=_FSDP,
+          write=False),
+    *_with_prefix(
+        Private("fsdp_config.transformer_layer_cls_to_wrap", "which layers are sharded as a unit", off=(None,)),
+        Private("fsdp_config.min_num_params", "the size from which a module is sharded as a unit", off=(None,)),
+        Private("fsdp_config.mixed_precision_policy", "the precision of sharded computation", off=(None,)),
+        Private("fsdp_config.final_state_dict_type", "whether the final weights are gathered", off=(None,)),
+        Private("fsdp_config.sharding_strategy", "refused: FSDP1 is gone", off=(None,)),
+        Private("fsdp_config.forward_prefetch", "refused: FSDP1 is gone", off=(None,)),
+        Unread("fsdp_config.cpu_ram_efficient_loading", "how weights are loaded; no effect on training"),
+        Unread("fsdp_config.cpu_offload_pin_memory", "how offloaded weights are kept; no effect on training"),
+        *(
+            Unread(f"fsdp_config.{name}", "an option of FSDP1: dropped with a warning")
+            for name in ("sync_module_states", "use_orig_params", "limit_all_gathers", "backward_prefetch",
+                         "backward_prefetch_policy")
+        ),
+    ),
+    Unread("fsdp_config.fsdp_version", "the same as fsdp_version"),
+    Unread("fsdp_config.version", "the same as fsdp_version"),
+    Unread("fsdp_config.fsdp_auto_wrap_policy", "layers are sharded as units by default"),
+    Unread("fsdp_config", "empty: no sharding"),
+)  # fmt: skip
+
+
 _WRITTEN_METHODS = ("sft",)
 
 
@@ -576,7 +618,8 @@ ENTRIES: tuple[Entry, ...] = (
     Field("sequence_len", "sequence.max_length"),
     Group(("excess_length_strategy",), ("sequence.overlong",), _overlong, _propose_overlong),
     Field("sample_packing", "sequence.packing", absent=False),
-    Derived(("sequence.packing_algorithm",), _packing_algorithm, "utils/samplers/multipack.py"),
+    Derived(("sequence.packing_algorithm",), _packing_algorithm, "utils/samplers/multipack.py",
+            keys=("sample_packing_sequentially",)),
     Always("sequence.split_across_packs", False, "utils/samplers/multipack.py: rows stay whole"),
     Field("pad_to_sequence_len", "sequence.padding", names({False: "longest", True: "max_length"}),
           absent=lambda view: "max_length" if view.get("sequence.packing") else "longest", quiet=True),
@@ -629,7 +672,9 @@ ENTRIES: tuple[Entry, ...] = (
     Field("fsdp_config.offload_params", "parallel.cpu_offload", absent=False, when=_FSDP),
     Field("fsdp_config.reshard_after_forward", "parallel.reshard_after_forward", absent=True, when=_FSDP),
     Field("fsdp_config.state_dict_type", "saving.sharded",
-          names({"FULL_STATE_DICT": False, "SHARDED_STATE_DICT": True}), absent=True, when=_FSDP),
+          _SHARDED, absent=True, when=_FSDP),
+    *_FSDP_OTHERS,
+    Private("dp_shard_size", "the size of the group that weights are sharded over", off=(None,)),
     Derived(("parallel.world_size",), _world, "the launch command decides it"),
     Field("tensor_parallel_size", "parallel.tensor", absent=1, quiet=True),
     Field("context_parallel_size", "parallel.context", absent=1, quiet=True),
