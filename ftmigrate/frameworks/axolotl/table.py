@@ -394,11 +394,9 @@ def _strategy(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
             "parallel.strategy": Decoded("deepspeed", ("deepspeed",)),
             "parallel.wrapping": Decoded("transformer layers"),
         }
-    several = launched(reader) not in (1, None)
-    return {
-        "parallel.strategy": Decoded("ddp" if several else "single"),
-        "parallel.wrapping": Decoded("transformer layers"),
-    }
+    world = launched(reader)
+    alone = "single or ddp, as launched" if world is None else "single" if world == 1 else "ddp"
+    return {"parallel.strategy": Decoded(alone), "parallel.wrapping": Decoded("transformer layers")}
 
 
 def _propose_strategy(wanted: Mapping[str, Any], _: Reader) -> Iterator[Mapping[str, Value]]:
