@@ -27,10 +27,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from ftmigrate.document.model import Unresolved
 from ftmigrate.frameworks.axolotl import jinja
+from ftmigrate.frameworks.axolotl.candidates import propose
 from ftmigrate.frameworks.axolotl.entries import decode
 from ftmigrate.frameworks.axolotl.formats import formats
 from ftmigrate.frameworks.axolotl.prompts import REFLECTIONS, STYLES, TYPES
-from ftmigrate.frameworks.axolotl.proposals import propose
 from ftmigrate.run.rendering import (
     ChatFormat,
     Column,

@@ -554,10 +554,8 @@ def compare(wanted: Rendering, got: Rendering, tokens: Mapping[str, str] | None 
     token: none changes the loss.
     """
     found: dict[tuple[str, str], Difference] = {}
-    wanted, got = (with_tokens(rendering, tokens or {}) for rendering in (wanted, got))
-    bos, eos = ((tokens or {}).get(name) or "{" + name + "}" for name in ("bos", "eos"))
     for kind, row in samples(wanted, got):
-        first, second = (_outcome(rendering, row, bos, eos) for rendering in (wanted, got))
+        first, second = outcomes(wanted, got, row, tokens)
         if first == second or first is None:
             continue
         difference = _difference(kind, first, second)
@@ -565,18 +563,40 @@ def compare(wanted: Rendering, got: Rendering, tokens: Mapping[str, str] | None 
     return list(found.values())
 
 
+def outcomes(
+    wanted: Rendering, got: Rendering, row: Row, tokens: Mapping[str, str] | None = None
+) -> tuple[tuple[Piece, ...] | None, tuple[Piece, ...] | None]:
+    """What the two make of a row, each up to the last character that either trains; None where a row is refused."""
+    bos, eos = ((tokens or {}).get(name) or "{" + name + "}" for name in ("bos", "eos"))
+    found = [_outcome(with_tokens(rendering, tokens or {}), row, bos, eos) for rendering in (wanted, got)]
+    end = max(_trained_length(pieces or ()) for pieces in found)
+    first, second = (None if pieces is None else _head(pieces, end) for pieces in found)
+    return first, second
+
+
 def _outcome(rendering: Rendering, row: Row, bos: str, eos: str) -> tuple[Piece, ...] | None:
     try:
         pieces = list(evaluate(rendering, row))
     except Unrenderable:
         return None
+    if "".join(piece.text for piece in pieces) in (bos, eos):
+        return ()
     if pieces and pieces[0].trained and pieces[0].text.startswith(bos):
         pieces[:1] = [Piece(bos, False), Piece(pieces[0].text[len(bos) :], True)]
-    while pieces and not pieces[-1].trained:
-        pieces.pop()
-    if len(pieces) == 1 and pieces[0].text in (bos, eos):
-        return ()
     return merge(pieces)
+
+
+def _trained_length(pieces: tuple[Piece, ...]) -> int:
+    kept = pieces if not pieces or pieces[-1].trained else pieces[:-1]
+    return sum(len(piece.text) for piece in kept)
+
+
+def _head(pieces: tuple[Piece, ...], length: int) -> tuple[Piece, ...]:
+    out = []
+    for text, trained in pieces:
+        out.append(Piece(text[:length], trained))
+        length -= len(out[-1].text)
+    return merge(out)
 
 
 def _difference(kind: str, wanted: tuple[Piece, ...], got: tuple[Piece, ...] | None) -> Difference:

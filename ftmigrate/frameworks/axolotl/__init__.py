@@ -59,5 +59,6 @@ FRAMEWORK = Framework(
     placeholder=_placeholder,
     status="written and read at 0.21.0",
     writes=True,
+    mark=r"""(?m)(?:^\s*|[{,]\s*)["']?base_model["']?\s*:""",
     layout=Layout(plugins="plugins", lax=True),
 )

@@ -86,7 +86,7 @@ def _may_be_empty(segments: Iterable[Segment]) -> bool:
             case Text(text) if text:
                 return False
             case When(_, then, otherwise, missing):
-                if not any(_may_be_empty(part) for part in (then, otherwise, missing or ())):
+                if not any(_may_be_empty(part) for part in (then, otherwise, missing) if part is not None):
                     return False
             case _:
                 pass
