@@ -13,13 +13,11 @@ from ftmigrate.document.model import Unresolved, Value
 from ftmigrate.frameworks.axolotl import jinja
 from ftmigrate.frameworks.axolotl.datasets import best, best_source, decode, propose
 from ftmigrate.frameworks.axolotl.formats import formats
-from ftmigrate.frameworks.axolotl.losses import effect
 from ftmigrate.frameworks.axolotl.places import decode_place, entry_of
 from ftmigrate.run.rendering import (
     ChatFormat,
     Column,
     Conversation,
-    Difference,
     Loss,
     Piece,
     Rendering,
@@ -319,22 +317,3 @@ def test_every_proposal_is_decoded() -> None:
         assert found
         for entry, config, _ in found:
             assert isinstance(decode(entry, config, tokens=tokens)["text"].value, Rendering)
-
-
-# --- what a difference costs ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("differences", "figure"),
-    [
-        (lambda: best(chat(QWEN_FORMAT), {}, QWEN).differences, "0.076 to 0.11"),
-        (lambda: [Difference("text", "outer blanks", "")], "0.0009"),
-        (lambda: [Difference("text", "plain", "")], "0.026"),
-        (lambda: [Difference("mask", "plain", r"no longer trained: '<user 0>\nline two'")], "0.15"),
-        (list, ""),
-    ],
-)
-def test_effects_are_the_measured_ones(differences: Any, figure: str) -> None:
-    text = effect(differences())
-    assert figure in text
-    assert bool(text) == bool(figure)
