@@ -41,7 +41,10 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What became of one leaf of the source; source_path is None where no leaf said it."""
+    """What became of one leaf of the source; source_path is None where no leaf said it.
+
+    file is where line and column are, where that is not the source itself: an override's script.
+    """
 
     source_path: str | None
     line: int | None
@@ -51,6 +54,7 @@ class Entry:
     target_paths: tuple[str, ...] = ()
     note: str = ""
     effects: tuple[Effect, ...] = ()
+    file: str | None = None
 
     def __post_init__(self) -> None:
         if self.verdict is not Verdict.EXACT and not self.note:
@@ -61,6 +65,7 @@ class Entry:
             "source_path": self.source_path,
             "line": self.line,
             "column": self.column,
+            **({"file": self.file} if self.file is not None else {}),
             "value": to_json(self.value),
             "verdict": self.verdict.word,
             "target_paths": list(self.target_paths),
@@ -111,7 +116,6 @@ class _Builder:
     target: Run
     written: Document
     reasons: Mapping[str, str]
-    todo: Mapping[str, str]
     effects: dict[str, Effect] = field(default_factory=dict)
 
     def entries(self) -> Iterator[Entry]:
@@ -152,8 +156,7 @@ class _Builder:
         return Verdict.ADAPTED, f"{vocabulary.spec(found.path).meaning}: said as {said}{together}"
 
     def entry(self, leaf: Leaf, claim: Claim) -> Entry:
-        where = leaf.span.start if leaf.span else leaf.key.start if leaf.key else None
-        line, column = (where.line, where.column) if where else (None, None)
+        line, column, file = _where(leaf)
         effects = tuple(self.said_alone(leaf, self.effects[path]) for path in claim.settings if path in self.effects)
         path = format_path(leaf.path)
         if not effects:
@@ -163,7 +166,7 @@ class _Builder:
                 note += f" ({_short(leaf.value)})"
             if verdict is Verdict.INERT and isinstance(leaf.value, Unresolved) and claim.kind is not ClaimKind.INERT:
                 verdict = Verdict.MANUAL
-            return Entry(path, line, column, leaf.value, verdict, (), note)
+            return Entry(path, line, column, leaf.value, verdict, (), note, (), file)
         verdict = max(effect.verdict for effect in effects)
         if verdict is Verdict.MADE_EXPLICIT:
             verdict = Verdict.ADAPTED
@@ -172,7 +175,7 @@ class _Builder:
         if claim.kind is ClaimKind.VARIABLE:
             notes.insert(0, claim.why)
             verdict = max(verdict, Verdict.ADAPTED)
-        return Entry(path, line, column, leaf.value, verdict, targets, "; ".join(dict.fromkeys(notes)), effects)
+        return Entry(path, line, column, leaf.value, verdict, targets, "; ".join(dict.fromkeys(notes)), effects, file)
 
     def said_alone(self, leaf: Leaf, effect: Effect) -> Effect:
         """Where several leaves make a setting, one whose very value became one key is carried over exactly."""
@@ -202,21 +205,24 @@ class _Builder:
             yield Entry(None, None, None, None, verdict, targets, note, tuple(effects))
 
 
+def _where(leaf: Leaf) -> tuple[int | None, int | None, str | None]:
+    """Line, column and, for an override that stands in a script, that file."""
+    if leaf.said is not None:
+        return leaf.said.position.line, leaf.said.position.column, leaf.said.name
+    where = leaf.span.start if leaf.span else leaf.key.start if leaf.key else None
+    return (where.line, where.column, None) if where else (None, None, None)
+
+
 def _short(value: object) -> str:
     text = to_text(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
 def build(
-    document: Document,
-    source: Run,
-    target: Run,
-    written: Document,
-    reasons: Mapping[str, str],
-    todo: Mapping[str, str],
+    document: Document, source: Run, target: Run, written: Document, reasons: Mapping[str, str]
 ) -> tuple[Entry, ...]:
     """The entries of a conversion: source leaves in the order of the text, then what no leaf said."""
-    return tuple(_Builder(document, source, target, written, reasons, todo).entries())
+    return tuple(_Builder(document, source, target, written, reasons).entries())
 
 
 def refusal(document: Document, source: Run, reason: str) -> tuple[Entry, ...]:
@@ -224,9 +230,8 @@ def refusal(document: Document, source: Run, reason: str) -> tuple[Entry, ...]:
     entries = []
     for path, leaf in document.leaves.items():
         claim = source.claims[path]
-        where = leaf.span.start if leaf.span else leaf.key.start if leaf.key else None
-        line, column = (where.line, where.column) if where else (None, None)
+        line, column, file = _where(leaf)
         verdict = Verdict.DROPPED if claim.settings else _UNFED.get(claim.kind, Verdict.INERT)
         note = reason if claim.settings else claim.why
-        entries.append(Entry(format_path(path), line, column, leaf.value, verdict, (), note))
+        entries.append(Entry(format_path(path), line, column, leaf.value, verdict, (), note, (), file))
     return tuple(entries)

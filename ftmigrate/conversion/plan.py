@@ -57,11 +57,6 @@ class _Planner:
             self._reader = (mark, Reader(self.table, from_tree(self.plan.tree()), self.context))
         return self._reader[1]
 
-    @property
-    def tokens(self) -> Mapping[str, str]:
-        found = self.source.extra.get("tokens")
-        return found if isinstance(found, Mapping) else {}
-
     def settle(self) -> Plan:
         """Write settings until nothing changes: what is written may switch on or off what else applies."""
         self.sources()
@@ -82,7 +77,7 @@ class _Planner:
         if isinstance(wanted.value, Unresolved):
             self.leave_open(path, wanted.value, reader)
             return
-        same = vocabulary.difference(path, wanted.value, got.value, self.tokens) is None
+        same = vocabulary.difference(path, wanted.value, got.value, self.source.tokens) is None
         if same and (got.leaves or not wanted.leaves):
             return
         for entry in self.table.by_setting.get(path, ()):
@@ -134,7 +129,7 @@ class _Planner:
                 candidate = {key: plain(value) for key, value in proposed.items()}
                 decoded = entry.decode(candidate, reader)
                 wrong = sum(
-                    vocabulary.difference(path, value, decoded[path].value, self.tokens) is not None
+                    vocabulary.difference(path, value, decoded[path].value, self.source.tokens) is not None
                     for path, value in wanted.items()
                     if path in decoded
                 )
@@ -173,7 +168,7 @@ class _Planner:
         ]
         if not wanted:
             return
-        for key, value in entry.write(wanted, self.tokens, self.exact).items():
+        for key, value in entry.write(wanted, self.source.tokens, self.exact).items():
             self.plan.keys[key] = self.placeholders(key, value)
 
     def placeholders(self, key: str, value: Value) -> Value:

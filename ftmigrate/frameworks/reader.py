@@ -31,11 +31,12 @@ from ftmigrate.run.source import Decoded
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What describes the run besides the file: told recipe, world size, number of rows."""
+    """What describes the run besides the file: told recipe, world size, number of rows, number of machines."""
 
     recipe: str | None = None
     world_size: int | None = None
     rows: int | None = None
+    nodes: int | None = None
 
 
 @dataclass(slots=True)
@@ -199,7 +200,7 @@ class Reader:
             self.claims(settings),
             self.table.notes(self),
             len(sources),
-            {"tokens": self.table.tokens(self)},
+            self.table.tokens(self),
         )
 
     def claims(self, settings: Mapping[str, Setting]) -> dict[Path, Claim]:
@@ -254,19 +255,18 @@ class Reader:
                     return Claim(ClaimKind.PENDING, "known to the framework, not yet to ftmigrate")
                 case Field(setting=setting) if leaf.value is None and self.table.null_is_absent:
                     reasons.append(Claim(ClaimKind.INERT, f"empty: the same as leaving it out ({setting})"))
-                case Field() | Group() | Sources():
+                case Field() | Group() | Derived() | Sources():
                     reasons.append(Claim(ClaimKind.INERT, self._overruled(entry)))
         if reasons:
             return reasons[0]
         return Claim(ClaimKind.PENDING, "known to the framework, not yet to ftmigrate")
 
-    def _overruled(self, entry: Field | Group | Sources) -> str:
-        if isinstance(entry, Field):
-            said = self._settings.get(entry.setting)
-            if said is not None and said.value is NOT_APPLICABLE:
-                return f"has no effect here: {said.why}"
-            if said is not None and said.leaves:
-                return "has no effect here: " + ", ".join(format_path(p) for p in said.leaves) + " goes first"
+    def _overruled(self, entry: Field | Group | Derived | Sources) -> str:
+        said = [self._settings[path] for path in getattr(entry, "settings", ()) if path in self._settings]
+        if said and all(setting.value is NOT_APPLICABLE for setting in said):
+            return f"has no effect here: {said[0].why}"
+        if isinstance(entry, Field) and said and said[0].leaves:
+            return "has no effect here: " + ", ".join(format_path(p) for p in said[0].leaves) + " goes first"
         return "has no effect with these values"
 
 

@@ -44,7 +44,7 @@ class External:
 
 @dataclass(frozen=True, slots=True)
 class Symbol:
-    """A number that the file does not hold (the world size W)."""
+    """A number that the file does not hold (the world size W, the number of machines N)."""
 
     name: str
 
@@ -53,6 +53,7 @@ class Symbol:
 
 
 WORLD_SIZE = Symbol("W")
+NODES = Symbol("N")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ class Run:
     claims: Mapping[Path, Claim]
     notes: tuple[str, ...] = ()
     sources: int = 0
-    extra: Mapping[str, object] = field(default_factory=dict)
+    tokens: Mapping[str, str] = field(default_factory=dict)
 
     def __getitem__(self, path: str) -> object:
         return self.settings[path].value

@@ -73,6 +73,16 @@ class Labelled:
 
 
 @dataclass(frozen=True, slots=True)
+class Item:
+    """The text of one message of a list column: the one at `index`, under `key`."""
+
+    column: str
+    index: int
+    key: str = "content"
+    trained: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Stripped:
     """Segments whose joined text loses its outer white space (a framework that strips a message's whole content)."""
 
@@ -173,6 +183,8 @@ class Conversation:
     own are dropped. `skip_system`: system messages of the data are left out. `ordered`: refuses fewer than two
     messages, a system message that is not the first, two user messages in a row, an assistant message not after a
     user's. `system_column`: a column that, where the row has it, gives a system message to a conversation without one.
+    `reply`: a column whose message ends the conversation: a text (of the assistant), or the last of a list;
+    `without_last`: the last message under `column` gives way to it. `or_text`: `column` may hold a text, a user's.
     """
 
     format: ChatFormat
@@ -187,9 +199,13 @@ class Conversation:
     skip_system: bool = False
     ordered: bool = False
     system_column: str = ""
+    reply: str = ""
+    without_last: bool = False
+    or_text: bool = False
 
 
-Segment: TypeAlias = "Text | Column | When | Refused | Labelled | Stripped | Conversation"
+Segment: TypeAlias = "Text | Column | When | Refused | Labelled | Item | Stripped | Conversation"
+Listed: TypeAlias = "Conversation | Labelled | Item"
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +258,11 @@ def _segments(segments: Sequence[Segment], row: Row) -> Iterator[Piece]:
                 if not isinstance(listed, list):
                     raise Unrenderable(f"the row has no list in column {column}")
                 yield from (Piece(str(item[text_key]), trained or bool(item[label_key])) for item in listed)
+            case Item(column, index, key, trained):
+                messages = row.get(column)
+                if not isinstance(messages, list) or index >= len(messages):
+                    raise Unrenderable(f"the row has no message {index + 1} in column {column}")
+                yield Piece(str(messages[index][key]), trained)
             case Stripped(inner):
                 yield from _strip(merge(_segments(inner, row)))
             case Conversation():
@@ -275,14 +296,20 @@ def _messages(talk: Conversation, row: Row) -> list[_Message]:
         found = [_Message(turn.role, merge(_segments(turn.content, row))) for turn in talk.turns]
     else:
         listed = row.get(talk.column)
-        if not isinstance(listed, list):
+        if talk.or_text and isinstance(listed, str):
+            found = [_Message("user", (Piece(listed, False),))]
+        elif isinstance(listed, list):
+            found = [_message(talk, item) for item in (listed[:-1] if talk.without_last else listed)]
+        else:
             raise Unrenderable(f"the row has no list in column {talk.column}")
-        found = []
-        for item in listed:
-            name = item[talk.role_key]
-            if name not in talk.roles:
-                raise Unrenderable(f"role {name} is not known")
-            found.append(_Message(talk.roles[name], (Piece(str(item[talk.content_key]), False),)))
+    if talk.reply:
+        reply = row.get(talk.reply)
+        if isinstance(reply, str):
+            found.append(_Message("assistant", (Piece(reply, False),)))
+        elif isinstance(reply, list) and reply:
+            found.append(_message(talk, reply[-1]))
+        else:
+            raise Unrenderable(f"the row has no message in column {talk.reply}")
     has_system = bool(found) and found[0].role == "system"
     if talk.system_column in row and not has_system:
         found.insert(0, _Message("system", (Piece(str(row[talk.system_column]), False),)))
@@ -296,6 +323,13 @@ def _messages(talk: Conversation, row: Row) -> list[_Message]:
     if talk.format.default_system is not None and not has_system:
         found.insert(0, _Message("system", (Piece(talk.format.default_system, False),), added=True))
     return found
+
+
+def _message(talk: Conversation, item: Mapping[str, object]) -> _Message:
+    name = item[talk.role_key]
+    if not isinstance(name, str) or name not in talk.roles:
+        raise Unrenderable(f"role {name} is not known")
+    return _Message(talk.roles[name], (Piece(str(item[talk.content_key]), False),))
 
 
 def _check_order(messages: Sequence[_Message]) -> None:
@@ -419,9 +453,9 @@ def _ends(text: str, rules: Sequence[Ends], holds: Mapping[str, bool]) -> Iterat
 # --- comparison -------------------------------------------------------------------------------------------------
 
 
-def columns(segments: Sequence[Segment]) -> dict[str, Conversation | Labelled | None]:
+def columns(segments: Sequence[Segment]) -> dict[str, Listed | None]:
     """The columns a rendering needs: name -> the segment that reads it as a list of mappings, or None for text."""
-    found: dict[str, Conversation | Labelled | None] = {}
+    found: dict[str, Listed | None] = {}
     for segment in segments:
         match segment:
             case Column(name):
@@ -433,13 +467,12 @@ def columns(segments: Sequence[Segment]) -> dict[str, Conversation | Labelled | 
                 else:
                     inner.pop(column, None)
                 found.update({k: v for k, v in inner.items() if k not in found})
-            case Labelled(name):
+            case Labelled(name) | Item(name):
                 found[name] = segment
             case Stripped(segments):
                 found.update({k: v for k, v in columns(segments).items() if k not in found})
-            case Conversation(turns=turns, column=column):
-                if column:
-                    found[column] = segment
+            case Conversation(turns=turns, column=column, reply=reply):
+                found.update({name: segment for name in (column, reply) if name})
                 for turn in turns:
                     found.update({k: v for k, v in columns(turn.content).items() if k not in found})
             case Text() | Refused():
@@ -498,9 +531,13 @@ def samples(*renderings: Rendering) -> list[Sample]:
 
     Columns that a rendering reads only where they are there are filled in rows of their own, for the first rendering.
     """
-    names: dict[str, Conversation | Labelled | None] = {}
+    names: dict[str, Listed | None] = {}
     for rendering in renderings:
-        names.update({k: v for k, v in columns(rendering.segments).items() if names.get(k) is None})
+        for name, talk in columns(rendering.segments).items():
+            if name not in names or (names[name] is None and not _takes_text(talk, name)):
+                names[name] = talk
+            elif talk is None and _takes_text(names[name], name):
+                names[name] = None
     text = [name for name, talk in names.items() if talk is None]
     full: dict[str, object] = {name: f"<{name} 1>\nline two" for name in text}
     talks = {name: talk for name, talk in names.items() if talk is not None}
@@ -508,11 +545,13 @@ def samples(*renderings: Rendering) -> list[Sample]:
     for turns in _TALKS if talks else ((),):
         row = dict(full)
         for name, talk in talks.items():
-            row[name] = _talk(talk, turns, padded=False)
+            row[name] = _talk(talk, turns, padded=False, last=name if len(talks) > 1 else "")
         kind = PLAIN if turns in ((), _TALKS[0]) else "turns: " + ", ".join(turns)
         out.append(Sample(kind, row))
     padded = {**out[0].row, **{name: f"  <{name} 1> \n" for name in text}}
-    padded |= {name: _talk(talk, _TALKS[0], padded=True) for name, talk in talks.items()}
+    padded |= {
+        name: _talk(talk, _TALKS[0], padded=True, last=name if len(talks) > 1 else "") for name, talk in talks.items()
+    }
     out.append(Sample(PADDED, padded))
     out += [Sample(f"empty {name}", {**out[0].row, name: ""}) for name in text]
     extra = optional_columns(renderings[0].segments) - set(names) if renderings else set()
@@ -520,7 +559,17 @@ def samples(*renderings: Rendering) -> list[Sample]:
     return out
 
 
-def _talk(talk: Conversation | Labelled, turns: Sequence[str], padded: bool) -> list[dict[str, object]]:
+def _takes_text(talk: Listed | None, name: str) -> bool:
+    """Whether a column that is read as messages may hold a text as well."""
+    if not isinstance(talk, Conversation):
+        return talk is None
+    return name == talk.reply or (name == talk.column and talk.or_text)
+
+
+def _talk(talk: Listed, turns: Sequence[str], padded: bool, last: str = "") -> list[dict[str, object]]:
+    """Messages for one column; `last` marks the last one, so that columns that share a prompt differ."""
+    if isinstance(talk, Item):
+        talk = Conversation(ChatFormat({}), Loss(), column=talk.column, content_key=talk.key)
     if isinstance(talk, Labelled):
         return [
             {
@@ -532,7 +581,8 @@ def _talk(talk: Conversation | Labelled, turns: Sequence[str], padded: bool) -> 
     names = {role: name for name, role in reversed(list(talk.roles.items()))}
     messages: list[dict[str, object]] = []
     for index, role in enumerate(turns):
-        content = f"<{role} {index}>\nline two"
+        mark = f" of {last}" if last and index == len(turns) - 1 else ""
+        content = f"<{role} {index}{mark}>\nline two"
         shown = f" {content} \n" if padded else content
         messages.append({talk.role_key: names.get(role, role), talk.content_key: shown})
     return messages

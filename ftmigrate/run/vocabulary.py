@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ftmigrate.run.conditions import Condition, is_, is_not
+from ftmigrate.run.methods import PREFERENCE, SUPERVISED
 from ftmigrate.run.model import NOT_APPLICABLE, Symbol
 from ftmigrate.run.rendering import PADDED, PLAIN, Difference, Rendering, compare
 
@@ -52,12 +53,12 @@ def _weights_differ(wanted: object, got: object, _: Mapping[str, str]) -> str | 
     return None if same or wanted == got else f"{wanted} against {got}"
 
 
-def _rendering_differs(kind: str) -> Callable[[object, object, Mapping[str, str]], str | None]:
+def _rendering_differs(*kinds: str) -> Callable[[object, object, Mapping[str, str]], str | None]:
     def differs(wanted: object, got: object, tokens: Mapping[str, str]) -> str | None:
         if not isinstance(wanted, Rendering) or not isinstance(got, Rendering):
             return None if wanted == got else f"{wanted} against {got}"
-        found = [d for d in compare(wanted, got, tokens) if d.kind == kind]
-        if kind == "mask" and len(found) > 1:
+        found = [d for d in compare(wanted, got, tokens) if d.kind in kinds]
+        if kinds == ("mask",) and len(found) > 1:
             return f"{_words(found[0])}, and likewise in rows of other shapes"
         return "; ".join(_words(d) for d in found) or None
 
@@ -89,8 +90,9 @@ def _contents(detail: str) -> str:
 
 _ADAPTER = is_not("adapter.method", "none")
 _PACKING = is_("sequence.packing", True)
-_SFT = is_("method.name", "sft", "pretrain", "qat")
-_PREFERENCE = is_("method.name", "dpo")
+_QAT = is_("method.name", "qat")
+_PREFERENCE = is_("method.name", *PREFERENCE)
+_COUNTED = is_("method.name", *SUPERVISED, *PREFERENCE)
 _FSDP = is_("parallel.strategy", "fsdp2")
 _COSINE = is_("schedule.name", "cosine")
 _SCHEDULED = is_not("schedule.name", "none")
@@ -104,7 +106,12 @@ def _s(path: str, type_: str, meaning: str, **more: object) -> Spec:
 
 _SPECS: tuple[Spec, ...] = (
     _s("method.name", "sft | pretrain | dpo | qat | distillation | ppo | grpo | …", "the training objective"),
-    _s("method.loss", "cross entropy | …", "what is minimised over the trained tokens"),
+    _s(
+        "method.loss",
+        "cross entropy | sigmoid | hinge | …",
+        "what is minimised over the trained tokens or the pairs",
+        loss="another loss is minimised",
+    ),
     _s(
         "method.beta",
         "float",
@@ -118,6 +125,38 @@ _SPECS: tuple[Spec, ...] = (
         "share of preference labels taken as flipped",
         when=_PREFERENCE,
         differs=number_differs,
+        loss="0.063 in the loss for a share of 0.2 at beta 0.3 in a measured run",
+    ),
+    _s(
+        "method.reference",
+        "the starting weights | path | none",
+        "the frozen model that the trained one is compared with",
+        when=_PREFERENCE,
+        loss="the trained model is pulled towards other weights",
+    ),
+    _s("qat.weight_dtype", "int4 | int8 | …", "what weights are rounded to", when=_QAT),
+    _s("qat.activation_dtype", "int8 | … | None", "what activations are rounded to", when=_QAT),
+    _s("qat.group_size", "int | None", "weights in a row that share a scale", when=_QAT),
+    _s(
+        "qat.grid",
+        "around zero | between least and greatest",
+        "where the values that weights are rounded to lie",
+        when=_QAT,
+        loss="weights are rounded to other values",
+    ),
+    _s(
+        "qat.layers",
+        "all linear layers | …",
+        "the layers whose weights and activations are rounded",
+        when=_QAT,
+        loss="other layers are rounded in training",
+    ),
+    _s(
+        "qat.after_steps",
+        "int | None",
+        "rounding sets in after so many steps",
+        unit="optimizer steps",
+        when=_QAT,
     ),
     # model
     _s("model.base", "hub id | directory", "the weights that training starts from"),
@@ -249,6 +288,13 @@ _SPECS: tuple[Spec, ...] = (
         "the part of that text that is trained",
         differs=_rendering_differs("mask"),
     ),
+    _s(
+        "data.sources[].rejected",
+        "rendering",
+        "the text of a pair's rejected reply with its prompt, and the part of it that counts",
+        differs=_rendering_differs("text", "mask"),
+        when=_PREFERENCE,
+    ),
     _s("data.shuffle", "bool", "whether rows are drawn in random order", loss="rows come in another order"),
     _s(
         "data.order",
@@ -358,9 +404,9 @@ _SPECS: tuple[Spec, ...] = (
     _s("gradient.max_norm", "float | None", "gradients are scaled down to this norm", differs=number_differs),
     _s(
         "gradient.loss_normalisation",
-        "tokens of the step | mean of micro batches",
+        "tokens of the step | pairs of the step | mean of micro batches",
         "what the summed loss of an optimizer step is divided by",
-        when=_SFT,
+        when=_COUNTED,
         loss="3.9e-4 in loss and 7e-3 in gradient norm with accumulation 2 in a measured run",
     ),
     _s("duration.epochs", "float", "passes over the data", unit="epochs", differs=number_differs),
