@@ -7,20 +7,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ftmigrate import launches
 from ftmigrate.conversion import Conversion
 from ftmigrate.conversion import convert as convert_document
-from ftmigrate.document.model import Document, DocumentError
+from ftmigrate.document.model import Document, DocumentError, Launched
 from ftmigrate.frameworks import registry, versions
+from ftmigrate.frameworks.launch import Launch
 from ftmigrate.frameworks.reader import Context
 from ftmigrate.frameworks.reader import read as read_document
 from ftmigrate.frameworks.registry import Framework
+from ftmigrate.launches import COMMAND
+from ftmigrate.launches import SeveralCommands as SeveralCommands
+from ftmigrate.launches import UnreadableError as UnreadableError
 from ftmigrate.run.model import Run
+from ftmigrate.scripts import is_script
 
 STDIN = "-"
-
-
-class UnreadableError(Exception):
-    """The input cannot be worked on: no such file, or no framework's config."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +38,41 @@ class Input:
         return read_document(self.framework.table(self.version), self.document, context)
 
 
-def load(path: str, framework: str | None = None, overrides: Sequence[str] = ()) -> Input:
+def load(path: str, framework: str | None = None, overrides: Sequence[str] = (), number: int | None = None) -> Input:
     """Read and parse a file (`-`: standard input). Without a framework it is found from the content.
 
-    Raises UnreadableError, DocumentError, registry.UnknownFramework, schema.UnknownVersion.
+    A launch command, or a script, notebook or Makefile that holds one, is opened as the config it names; `number` picks
+    one of several. Raises UnreadableError, DocumentError, registry.UnknownFramework, schema.UnknownVersion.
     """
+    if launches.is_command(path):
+        found = launches.find(path.encode("utf-8", "replace"), COMMAND)
+        if not found:
+            raise UnreadableError(f"{path}: no such file, and no launch command known here")
+        return launched(launches.pick(found, COMMAND, number), COMMAND, framework, overrides)
     data, name = _bytes(path)
+    if number is not None or is_script(name, data):
+        found = launches.find(data, name)
+        if not found:
+            raise UnreadableError(f"{name} holds no launch command known here")
+        return launched(launches.pick(found, name, number), name, framework, overrides)
+    try:
+        return _config(data, name, path, framework, overrides)
+    except (UnreadableError, DocumentError):
+        try:
+            found = launches.find(data, name)
+        except DocumentError:
+            found = []
+        if not found:
+            raise
+    return launched(launches.pick(found, name, number), name, framework, overrides)
+
+
+def launched(launch: Launch, name: str, framework: str | None, overrides: Sequence[str]) -> Input:
+    """The config that a launch command names, as `launches.open_launch` opens it."""
+    return Input(*launches.open_launch(launch, name, framework, overrides))
+
+
+def _config(data: bytes, name: str, path: str, framework: str | None, overrides: Sequence[str]) -> Input:
     if framework is not None:
         found, version = registry.resolve(framework)
         document = found.parse(data, name, overrides)
@@ -54,11 +85,16 @@ def load(path: str, framework: str | None = None, overrides: Sequence[str] = ())
     return Input(document, found, version, source)
 
 
-def detect(data: bytes, name: str, overrides: Sequence[str] = ()) -> tuple[Framework, Document]:
-    """The framework whose config this most surely is. Raises UnreadableError, or DocumentError if nobody can parse it."""
+def detect(
+    data: bytes, name: str, overrides: Sequence[str] = (), among: Sequence[str] | None = None
+) -> tuple[Framework, Document]:
+    """The framework (of those in `among`) whose config this most surely is.
+
+    Raises UnreadableError, or DocumentError if nobody can parse it.
+    """
     best: tuple[int, Framework, Document] | None = None
     failure: DocumentError | None = None
-    for candidate in registry.names():
+    for candidate in registry.names() if among is None else among:
         framework = registry.get(candidate)
         try:
             document = framework.parse(data, name, ())
@@ -94,9 +130,10 @@ def read(
     recipe: str | None = None,
     world_size: int | None = None,
     rows: int | None = None,
+    number: int | None = None,
 ) -> Run:
     """The complete run a config describes."""
-    return load(path, framework, overrides).run(Context(recipe, world_size, rows))
+    return load(path, framework, overrides, number).run(Context(recipe, world_size, rows))
 
 
 def convert(
@@ -110,16 +147,22 @@ def convert(
     world_size: int | None = None,
     rows: int | None = None,
     exact: bool = False,
+    number: int | None = None,
 ) -> Conversion:
     """Convert a config; nothing is written to disk. `to` and `framework` are NAME or NAME@VERSION."""
-    source = load(path, framework, overrides)
+    source = load(path, framework, overrides, number)
     target = registry.resolve(to)
-    name = out or default_name(path, target[0])
+    name = out or default_name(path, target[0], source.document.launch)
     context = Context(recipe, world_size, rows)
     return convert_document(source.document, (source.framework, source.version), target, context, name, exact=exact)
 
 
-def default_name(path: str, target: Framework) -> str:
-    """The name of the target file where none is told: `8B_lora.yaml` becomes `8B_lora.axolotl.yaml`."""
+def default_name(path: str, target: Framework, launch: Launched | None = None) -> str:
+    """The name of the target file where none is told: `8B_lora.yaml` becomes `8B_lora.axolotl.yaml`.
+
+    A launch command gives its config's name, a script its own.
+    """
     stem = "config" if path == STDIN else Path(path).stem
+    if launch is not None and (path == STDIN or launch.place.name == COMMAND):
+        stem = Path(launch.config).name.removesuffix(".yaml").removesuffix(".yml")
     return f"{stem}.{target.name}.yaml"

@@ -28,12 +28,21 @@ from schema_store import Facts, expand, normalise_type, read, same
 ROOT = Path(__file__).resolve().parent.parent
 CONSTRAINTS = ("ge", "gt", "le", "lt", "min_length", "max_length", "pattern", "strict")
 COMPARED = ("type", "default", "required", "enum", "open", "ref", "refs", "list", "field", "alias_of", *CONSTRAINTS)
+CONFIG_MODULES = ("axolotl.utils.schemas.config", "axolotl.utils.config.models.input.v0_4_1")
 MINIMAL = {"base_model": "m", "learning_rate": 1e-4, "datasets": [{"path": "d", "type": "alpaca"}]}
 
 
 def module(name: str) -> Any:
     """A module of Axolotl's environment; the type checker does not have it."""
     return importlib.import_module(name)
+
+
+def config_module() -> Any:
+    """The module of the config's model: under `utils/schemas`, up to 0.7 elsewhere."""
+    for name in CONFIG_MODULES:
+        if importlib.util.find_spec(name.rpartition(".")[0]) and importlib.util.find_spec(name):
+            return module(name)
+    raise ImportError(f"neither {' nor '.join(CONFIG_MODULES)} is there")
 
 
 def pydantic() -> Any:
@@ -160,7 +169,7 @@ def section_of(model: Any) -> dict[str, Facts]:
 
 def find_models(sections: dict[str, dict[str, Facts]]) -> Iterator[tuple[str, Any | str | None]]:
     """Each section's model; the reason where it cannot be imported, None where a plugin has none."""
-    named: dict[str, Any] = {"config": module("axolotl.utils.schemas.config").AxolotlConfigWCapabilities}
+    named: dict[str, Any] = {"config": config_module().AxolotlConfigWCapabilities}
     for section, keys in sections.items():
         if "plugin" in keys[""]:
             try:
@@ -228,7 +237,7 @@ def compare(stored: dict[str, Facts], real: dict[str, Facts], patched: dict[str,
 
 def refusals(config: dict[str, Facts], fsdp: dict[str, Facts]) -> tuple[list[str], int]:
     """Give the model each key recorded as refused; it must accept the rest without it, and refuse it."""
-    model = module("axolotl.utils.schemas.config").AxolotlInputConfig
+    model = config_module().AxolotlInputConfig
 
     def refused(**keys: Any) -> bool:
         try:
@@ -283,7 +292,7 @@ def main(arguments: list[str]) -> int:
         counts[outcome] += 1
         for problem in problems:
             print(f"{outcome}: {section}: {problem}")
-    problems, refused = refusals(sections["config"], sections["FSDPConfig"])
+    problems, refused = refusals(sections["config"], sections.get("FSDPConfig", {}))
     for problem in problems:
         print(f"differing: {problem}")
     facts = sum(len(names) for keys_ in patched.values() for names in keys_.values())

@@ -2,7 +2,7 @@
 
     python tools/extract_axolotl.py 0.21.0=WHEEL_OR_DIRECTORY [VERSION=WHEEL_OR_DIRECTORY ...]
 
-Writes schemas/axolotl.json. Sections: `config` (the top level), one per nested model, and `plugin <dotted path>` with
+A directory is an unpacked wheel or source distribution (releases before 0.17 come as the latter only). Writes schemas/axolotl.json. Sections: `config` (the top level), one per nested model, and `plugin <dotted path>` with
 the keys that a plugin of that path adds to the top level. Beside the facts of pydantic_source.py:
 
 * `removed`: no longer supported, the replacement's key where there is one; `refused` tells when that is an error:
@@ -29,15 +29,16 @@ from schema_patch import apply, corrections
 from schema_store import Facts, Sections, merge, read, write
 
 ROOT = Path(__file__).resolve().parent.parent
-CONFIG = ("axolotl.utils.schemas.config", "AxolotlConfigWCapabilities")
+CONFIG = "AxolotlConfigWCapabilities"
+CONFIG_MODULES = ("axolotl.utils.schemas.config", "axolotl.utils.config.models.input.v0_4_1")  # the latter up to 0.7
 SUPPLIED = ("capabilities", "env_capabilities")
 
 
 def extract(package: Package) -> Sections:
     """All sections of one release."""
-    top = package.resolve(*CONFIG)
-    if not isinstance(top.node, ast.ClassDef):
-        raise ValueError(f"{CONFIG[1]} is not defined in {CONFIG[0]}")
+    top = next((n for m in CONFIG_MODULES if isinstance((n := package.resolve(m, CONFIG)).node, ast.ClassDef)), None)
+    if top is None:
+        raise ValueError(f"{CONFIG} is not defined in {' or '.join(CONFIG_MODULES)}")
     found = {"config": top, **models(package, top)}
     plugins = list(_plugins(package))
     for _, _, plugin in plugins:
@@ -45,11 +46,12 @@ def extract(package: Package) -> Sections:
             found |= models(package, arguments)
     sections = {name: _section(package, model) for name, model in found.items()}
     for name in SUPPLIED:
-        facts = sections["config"][name]
-        del facts["required"]
-        facts["supplied"] = True
+        facts = sections["config"].get(name, {})
+        if facts.pop("required", False):
+            facts["supplied"] = True
     sections["config"] |= {key: facts for key, facts in _refused(package, top) if key not in sections["config"]}
-    sections["FSDPConfig"] |= _fsdp1(package)
+    if "FSDPConfig" in sections:
+        sections["FSDPConfig"] |= {k: f for k, f in _fsdp1(package).items() if k not in sections["FSDPConfig"]}
     builtin = _builtin(package)
     for path, also, plugin in plugins:
         arguments = _arguments(package, plugin)

@@ -36,6 +36,7 @@ from torchtune_catalogue import components, enum_members
 from torchtune_recipes import reads
 from torchtune_source import NotLiteral, Package
 
+_PRECISION = ("torchtune.training.precision", "torchtune.utils.precision")  # the latter in 0.2
 SCHEMAS = Path(__file__).parent.parent / "schemas"
 
 
@@ -101,10 +102,11 @@ def _recipes(package: Package, registry: Sequence[Facts]) -> Sections:
 
 def _enums(package: Package, keys: dict[str, Facts]) -> None:
     """The values of the keys that every recipe hands to the same two helpers: `dtype` and `device`."""
-    precision = package.resolve("torchtune.training.precision.PRECISION_STR_TO_DTYPE")
+    tables = [package.resolve(f"{place}.PRECISION_STR_TO_DTYPE") for place in _PRECISION]
+    precision = next((table for table in tables if table is not None and isinstance(table.node, ast.Dict)), None)
     devices = enum_members(package, package.resolve("torchtune.utils._device.DeviceSupport"))
-    if precision is None or not isinstance(precision.node, ast.Dict) or not devices:
-        raise NotLiteral("the tables of dtypes and devices are not where they were")
+    if precision is None or not isinstance(precision.node, ast.Dict):
+        raise NotLiteral("the table of dtypes is not where it was")
     for key, facts in keys.items():
         refused = facts.pop("refused", [])
         if key.split(".")[-1] == "dtype":
@@ -112,7 +114,8 @@ def _enums(package: Package, keys: dict[str, Facts]) -> None:
             facts |= {"type": "str", "enum": [dtype for dtype in dtypes if dtype not in refused]}
         elif key.split(".")[-1] == "device":
             types = [value[0] for value in devices.values() if isinstance(value, list)]
-            facts |= {"type": "str", "enum": types, "indexed": True}
+            facts |= {"type": "str", "indexed": True}
+            facts |= {"enum": types} if types else {}  # no list of them up to 0.4
 
 
 def _mappings(keys: dict[str, Facts]) -> None:
@@ -142,7 +145,8 @@ def _correct(sections: Sections, patch: Path, version: str) -> None:
     for whole in whole_sections(patch, version):
         keys = sections.setdefault(whole["section"], {})
         keys.update(whole["keys"])
-        keys[""].pop("parameters", None)
+        if "" not in whole["keys"]:
+            keys[""].pop("parameters", None)
     exact = []
     for one in schema_patch.corrections(patch, version):
         names = fnmatch.filter(sorted(sections), one["section"]) if "*" in one["section"] else [one["section"]]
@@ -159,7 +163,7 @@ def whole_sections(patch: Path, version: str) -> list[dict[str, Any]]:
     for whole in table.get("sections", []):
         if not whole.get("evidence"):
             raise ValueError(f"a section without evidence: {whole['section']}")
-    return [whole for whole in table.get("sections", []) if version in whole["versions"]]
+    return [whole for whole in table.get("sections", []) if schema_patch.covers(whole["versions"], version)]
 
 
 @contextmanager
@@ -186,7 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Write schemas/torchtune.json from releases of torchtune.")
     parser.add_argument("sources", nargs="+", metavar="VERSION=DIR_OR_WHEEL")
     parser.add_argument("--snapshot", action="append", default=[], metavar="VERSION=COMMIT")
-    parser.add_argument("--order", help="all versions, oldest first, separated by commas; new ones follow otherwise")
+    parser.add_argument("--order", help="all versions to keep, oldest first, separated by commas")
     parser.add_argument("--output", type=Path, default=SCHEMAS / "torchtune.json")
     parser.add_argument("--patch", type=Path, default=SCHEMAS / "torchtune.patch.json")
     options = parser.parse_args(arguments)

@@ -43,6 +43,8 @@ class Package:
 
     def __init__(self, where: Path) -> None:
         self.root: Any = where if where.is_dir() else zipfile.Path(where)
+        if where.is_dir() and (where / "src").is_dir():  # an unpacked source distribution
+            self.root = where / "src"
         self._trees: dict[str, ast.Module | None] = {}
         self._scopes: dict[str, dict[str, ast.stmt]] = {}
 

@@ -23,6 +23,7 @@ from schema_store import Facts, normalise_type
 
 _CONSTRAINTS = ("ge", "gt", "le", "lt", "min_length", "max_length", "pattern", "strict")
 _ANNOTATED_TYPES = {"MinLen": "min_length", "MaxLen": "max_length", "Ge": "ge", "Gt": "gt", "Le": "le", "Lt": "lt"}
+_CONLIST = {"min_length": "MinLen", "max_length": "MaxLen"}
 _PLAIN = {
     "PositiveInt": "int",
     "NonNegativeInt": "int",
@@ -77,6 +78,10 @@ def config(package: Package, cls: Named) -> dict[str, Any]:
                 merged |= {k.arg: package.literal(cls.module, k.value) for k in value.keywords if k.arg}
             else:
                 merged |= package.literal(cls.module, value)
+        elif isinstance(statement, ast.ClassDef) and statement.name == "Config":  # the older way to say it
+            for inner in statement.body:
+                if isinstance(inner, ast.Assign):
+                    merged[defined(inner)[0]] = package.literal(cls.module, inner.value)
     return merged
 
 
@@ -170,6 +175,13 @@ class _FieldReader:
             marked = ast.Name(node.id, ast.Load())
             marked.module = module  # type: ignore[attr-defined]
             return marked
+        if isinstance(node, ast.Call) and last(node.func) == "conlist":
+            items = ast.Subscript(ast.Name("list", ast.Load()), self._expand(module, node.args[0]), ast.Load())
+            bounds: list[ast.expr] = [
+                ast.Call(ast.Name(_CONLIST[str(k.arg)], ast.Load()), [k.value], []) for k in node.keywords
+            ]
+            parts = ast.Tuple([items, *bounds], ast.Load())
+            return ast.Subscript(ast.Name("Annotated", ast.Load()), parts, ast.Load())
         if isinstance(node, ast.BinOp):
             return ast.BinOp(self._expand(module, node.left), node.op, self._expand(module, node.right))
         if isinstance(node, ast.Subscript):

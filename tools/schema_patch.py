@@ -2,7 +2,8 @@
 
 `schemas/<framework>.patch.json` is `{"corrections": [{"versions", "section", "key", "facts", "remove", "evidence"}]}`:
 `facts` are put over the extracted ones, the facts named by `remove` (optional) are taken away. The key "" stands for
-the section itself.
+the section itself. `versions` lists versions and ranges of them, both ends included: `0.2.1..0.4.0`, `0.5.0..` from
+there on (a branch such as `main` is newer than every release).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from schema_store import Facts, Sections, same
+from schema_store import Facts, Sections, place, same
 
 Correction: TypeAlias = dict[str, Any]
 
@@ -24,7 +25,17 @@ def corrections(path: Path, version: str) -> list[Correction]:
     for one in found:
         if not one.get("evidence"):
             raise ValueError(f"a correction without evidence: {one['section']}.{one['key']}")
-    return [one for one in found if version in one["versions"]]
+    return [one for one in found if covers(one["versions"], version)]
+
+
+def covers(ranges: list[str], version: str) -> bool:
+    """Whether a version is among those listed or within one of the ranges."""
+    at = place(version)
+    for one in ranges:
+        first, dots, last = one.partition("..")
+        if one == version or (dots and place(first) <= at and (not last or at <= place(last))):
+            return True
+    return False
 
 
 def apply(sections: Sections, found: list[Correction]) -> None:

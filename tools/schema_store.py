@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import ast
 import json
+import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -76,14 +78,21 @@ def merge(
 ) -> Table:
     """The table with the given versions replaced or added.
 
-    `versions` is the order of all of them; without it new ones follow the table's. Versions not in it are left out.
+    `versions` is the order of all of them, without it that of their numbers. Versions not in it are left out.
     """
     known = expand(table) if table else {}
     if versions is None:
-        versions = [*known, *(version for version in by_version if version not in known)]
+        versions = sorted({*known, *by_version}, key=place)
     merged = {version: by_version.get(version, known.get(version, {})) for version in versions}
     kept = {name: value for name, value in (table or {}).items() if name not in ("framework", "versions", "sections")}
     return build(framework, merged, versions, {**kept, **(extra or {})})
+
+
+def place(version: str) -> tuple[float, ...]:
+    """Where a version stands in the order of releases; a branch such as `main` stands after them all."""
+    if not version[:1].isdigit():
+        return (math.inf,)
+    return tuple(float(number) for number in re.findall(r"\d+", version))
 
 
 def read(path: Path) -> Table | None:

@@ -10,10 +10,12 @@ from torchtune_architecture import architecture
 from torchtune_source import Module, NotLiteral, Package, Signature, Target
 from torchtune_types import parameter_facts
 
-NAMESPACES = ("data", "datasets", "dev", "models", "modules", "rlhf", "training")
+NAMESPACES = ("data", "datasets", "dev", "models", "modules", "rlhf", "training", "utils")
 _MODELS = {"TransformerDecoder", "DeepFusionModel", "EarlyFusionModel", "ClassifierModel", "T5Encoder"}
 _MODELS |= {"CLIPTextEncoder", "VisionTransformer", "FluxAutoencoder", "FluxFlowModel"}
-_HELPERS = ("torchtune.training.", "torchtune.rlhf.", "torchtune.dev.rl.workers.", "torchtune.dev.rl.utils.")
+_HELPERS = ("torchtune.training.", "torchtune.rlhf.", "torchtune.dev.rl.workers.", "torchtune.dev.rl.utils.",
+            "torchtune.utils.")  # fmt: skip
+_QUANTIZATION = ("torchtune.training.quantization.", "torchtune.utils.quantization.")
 _COLLATE = ("padded_collate", "left_pad_sequence")
 
 
@@ -25,7 +27,8 @@ def public_paths(package: Package) -> dict[str, Target]:
             module = package.module(name)
             if module is None or any(part.startswith("_") for part in name.split(".")):
                 continue
-            for public in package.public(module):
+            # in 0.2 the checkpointers are imported into torchtune.utils and not listed in its __all__
+            for public in module.bindings if name == "torchtune.utils" else package.public(module):
                 target = package.lookup(module, public)
                 if target is not None and _wanted(package, module, target):
                     found[f"{name}.{public}"] = target
@@ -39,8 +42,8 @@ def _wanted(package: Package, module: Module, target: Target) -> bool:
     if not isinstance(target.node, ast.FunctionDef | ast.ClassDef) and package.partial(target) is None:
         return False
     if isinstance(target.node, ast.ClassDef) and package.signature(target) is None:
-        return target.path.startswith("torchtune.training.quantization.")  # elsewhere: enums, tuples, typed dicts
-    helper = target.path.startswith(_HELPERS) and not target.path.startswith("torchtune.training.quantization.")
+        return target.path.startswith(_QUANTIZATION)  # elsewhere: enums, tuples, typed dicts
+    helper = target.path.startswith(_HELPERS) and not target.path.startswith(_QUANTIZATION)
     return not helper or kind(package, target) != "other"
 
 

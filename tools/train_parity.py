@@ -2,10 +2,15 @@
 
     FTMIGRATE_PYTHON_TORCHTUNE=... FTMIGRATE_PYTHON_AXOLOTL=... python tools/train_parity.py [CASE...]
 
-Cases are those of fixtures/torchtune/parity/cases.yaml. Both sides are the frameworks' own programs on a CPU: torchtune's
-recipe through `tune run`, Axolotl's `axolotl.cli.train` on the converted file. The model is a tiny Llama, the tokenizer
-Llama 3's over single bytes, the rows are made here and have no outer white space. The converted file is changed only in
-HARNESS, and in `lora_model_dir`: torchtune's first adapter weights, which no seed reproduces, are handed over.
+Cases are those of fixtures/torchtune/parity/cases.yaml. Both sides are the frameworks' own programs on a CPU:
+torchtune's recipe through `tune run`, Axolotl's `axolotl.cli.train` on the converted file. The model is a tiny Llama,
+the tokenizer Llama 3's over single bytes, the rows are made here and have no outer white space. The converted file is
+changed only in HARNESS, and in `lora_model_dir`: torchtune's first adapter weights, which no seed reproduces, are
+handed over.
+
+Three figures are compared at each optimizer step. loss: the mean over the step's trained tokens, added up from what
+the framework hands to the cross entropy, so that it does not depend on how each divides. logged: what the framework
+logs. norm: of the gradient, after clipping, as the optimizer gets it.
 """
 
 from __future__ import annotations
@@ -16,6 +21,7 @@ import json
 import os
 import random
 import re
+import runpy
 import subprocess
 import sys
 import tempfile
@@ -42,7 +48,10 @@ SPECIAL = (
     "<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<|eom_id|>",
     "<|python_tag|>", "<|finetune_right_pad_id|>", "<|step_id|>", "<|image|>",
 )  # fmt: skip
-WORDS = "river town over small green why name they walk is a the of in light stone paper rain seven slow".split()
+WORDS = (
+    "river", "town", "over", "small", "green", "why", "name", "they", "walk", "is", "a", "the", "of", "light", "stone",
+    "paper", "rain", "seven", "slow",
+)  # fmt: skip
 
 
 class TrainingFailed(Exception):
@@ -60,10 +69,11 @@ class Case(NamedTuple):
 
 
 class Steps(NamedTuple):
-    """What a run logged at each optimizer step."""
+    """A run's figures, one of each per optimizer step."""
 
-    losses: tuple[float, ...]
-    norms: tuple[float, ...]
+    loss: tuple[float, ...]
+    norm: tuple[float, ...]
+    logged: tuple[float, ...]
 
 
 def cases() -> dict[str, Case]:
@@ -133,7 +143,9 @@ def make_rows(folder: Path, count: int) -> None:
         "pairs": [{"question": ask, "answer": reply} for ask, _, reply in pairs],
         "text": [{"text": f"{ask} {reply}"} for ask, _, reply in pairs],
         "openai": [{"messages": [{"role": role, "content": text} for role, text in talk]} for talk in talks],
-        "sharegpt": [{"conversations": [{"from": human[role], "value": text} for role, text in talk]} for talk in talks],
+        "sharegpt": [
+            {"conversations": [{"from": human[role], "value": text} for role, text in talk]} for talk in talks
+        ],
     }
     for name, rows in layouts.items():
         if rows:
@@ -143,7 +155,7 @@ def make_rows(folder: Path, count: int) -> None:
 def make_adapter(trained: Path, model: Path, config: Path, folder: Path) -> None:
     """torchtune's first adapter in PEFT's format, described by the converted file; runs in the Axolotl environment.
 
-    With DoRA torchtune writes the magnitudes of q and k in its own order of rows, so they are computed from the weights.
+    With DoRA torchtune writes the magnitudes of q and k in its own order of rows: they are computed from the weights.
     """
     files = import_module("safetensors.torch")
     keys = yaml.safe_load(config.read_text(encoding="utf-8"))
@@ -165,46 +177,76 @@ def make_adapter(trained: Path, model: Path, config: Path, folder: Path) -> None
 # --- training ---------------------------------------------------------------------------------------------------
 
 
+def record(out: Path, module: str, arguments: Sequence[str]) -> None:
+    """Run a module as the main program and note loss and gradient norm at each optimizer step; in its environment."""
+    torch = import_module("torch")
+    compute, hook = torch.nn.functional.cross_entropy, import_module("torch.optim.optimizer")
+    total, count = 0.0, 0
+
+    def cross_entropy(logits: Any, labels: Any, *more: Any, **options: Any) -> Any:
+        nonlocal total, count
+        trained = labels != -100
+        with torch.no_grad():
+            total += float(compute(logits[trained].float(), labels[trained], reduction="sum").double())
+        count += int(trained.sum())
+        return compute(logits, labels, *more, **options)
+
+    def before_step(optimizer: Any, *_: Any) -> None:
+        nonlocal total, count
+        grads = [one.grad for group in optimizer.param_groups for one in group["params"] if one.grad is not None]
+        norm = float(torch.stack([grad.double().norm() for grad in grads]).norm())
+        with out.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"loss": total / max(count, 1), "norm": norm}) + "\n")
+        total, count = 0.0, 0
+
+    torch.nn.functional.cross_entropy = cross_entropy
+    hook.register_optimizer_step_pre_hook(before_step)
+    sys.argv[:] = [module, *arguments]
+    sys.path.pop(0)
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
 def run(python: str, arguments: Sequence[str], folder: Path) -> None:
-    """A program in a framework's environment. Raises TrainingFailed."""
+    """This file in a framework's environment. Raises TrainingFailed."""
     kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    done = subprocess.run(
-        [python, *arguments], cwd=folder, env=kept | QUIET, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    folder.joinpath("printed.txt").write_text(done.stdout, encoding="utf-8")
-    if done.returncode:
-        raise TrainingFailed("\n".join(done.stdout.splitlines()[-25:]))
+    command = [python, str(Path(__file__).resolve()), *arguments]
+    printed = folder / "printed.txt"
+    with printed.open("w", encoding="utf-8") as file:
+        code = subprocess.run(command, cwd=folder, env=kept | QUIET, stdout=file, stderr=subprocess.STDOUT).returncode
+    if code:
+        raise TrainingFailed("\n".join(printed.read_text(encoding="utf-8").splitlines()[-25:]))
 
 
 def place(folder: Path, case: Case, model: Path) -> None:
+    """The rows and the model, where the config looks for them."""
     folder.mkdir(parents=True)
     make_rows(folder, case.rows)
     folder.joinpath("model").symlink_to(model)
 
 
+def recorded(folder: Path, logged: Sequence[float]) -> Steps:
+    lines = [json.loads(line) for line in folder.joinpath("steps.jsonl").read_text(encoding="utf-8").splitlines()]
+    return Steps(tuple(line["loss"] for line in lines), tuple(line["norm"] for line in lines), tuple(logged))
+
+
 def torchtune(python: str, case: Case, folder: Path, model: Path, more: Sequence[str] = ()) -> Steps:
-    """The losses of `tune run` on the case."""
+    """`tune run` on the case."""
     place(folder, case, model)
     folder.joinpath("config.yaml").write_bytes(case.config.read_bytes())
-    arguments = ["-m", "torchtune._cli.tune", "run", case.recipe, "--config", "config.yaml", *case.overrides, *more]
-    run(python, arguments, folder)
+    arguments = ["run", case.recipe, "--config", "config.yaml", *case.overrides, *more]
+    run(python, ["--record", "steps.jsonl", "torchtune._cli.tune", *arguments], folder)
     log = next(folder.joinpath("out", "logs").glob("log_*.txt")).read_text(encoding="utf-8")
-    return Steps(_logged("loss", log), _logged("grad_norm", log))
-
-
-def _logged(name: str, log: str) -> tuple[float, ...]:
-    return tuple(float(value) for value in re.findall(rf"\b{name}:(\S+)", log))
+    return recorded(folder, [float(value) for value in re.findall(r"\bloss:(\S+)", log)])
 
 
 def axolotl(python: str, config: Mapping[str, Any], case: Case, folder: Path, model: Path) -> Steps:
-    """The losses of Axolotl's trainer on the converted config."""
+    """Axolotl's trainer on the converted config."""
     place(folder, case, model)
     folder.joinpath("config.yaml").write_text(yaml.safe_dump(dict(config)), encoding="utf-8")
-    run(python, ["-m", "axolotl.cli.train", "config.yaml"], folder)
+    run(python, ["--record", "steps.jsonl", "axolotl.cli.train", "config.yaml"], folder)
     states = sorted(folder.joinpath("out").rglob("trainer_state.json"), key=lambda path: path.stat().st_mtime)
     history = json.loads(states[-1].read_text(encoding="utf-8"))["log_history"]
-    steps = [entry for entry in history if "loss" in entry]
-    return Steps(tuple(entry["loss"] for entry in steps), tuple(entry["grad_norm"] for entry in steps))
+    return recorded(folder, [entry["loss"] for entry in history if "loss" in entry])
 
 
 def train(case: Case, work: Path, exact: bool = False, changes: Mapping[str, Any] | None = None) -> tuple[Steps, Steps]:
@@ -212,9 +254,9 @@ def train(case: Case, work: Path, exact: bool = False, changes: Mapping[str, Any
     from ftmigrate import api
 
     ours, theirs = (os.environ[f"FTMIGRATE_PYTHON_{name}"] for name in ("TORCHTUNE", "AXOLOTL"))
-    this, model, folder = str(Path(__file__).resolve()), work / "model", work / case.name
+    model, folder = work / "model", work / case.name
     if not model.exists():
-        run(theirs, [this, "--make-model", str(model)], work)
+        run(theirs, ["--make-model", str(model)], work)
     made = api.convert(
         str(case.config), TARGET, "torchtune", overrides=case.overrides, recipe=case.recipe, rows=case.rows, exact=exact
     )
@@ -226,23 +268,23 @@ def train(case: Case, work: Path, exact: bool = False, changes: Mapping[str, Any
         torchtune(ours, case, folder / "start", model, start)
         trained = next(folder.joinpath("start", "out").rglob("adapter_model.safetensors"))
         arguments = (trained, model, folder / "converted.yaml", folder / "adapter")
-        run(theirs, [this, "--make-adapter", *map(str, arguments)], folder)
+        run(theirs, ["--make-adapter", *map(str, arguments)], folder)
         config["lora_model_dir"] = str(folder / "adapter")
     return wanted, axolotl(theirs, config, case, folder / "axolotl", model)
 
 
 def report(case: Case, wanted: Steps, got: Steps) -> str:
     """Losses side by side and the largest differences."""
-    steps = zip(wanted.losses, got.losses, strict=False)
-    lines = [f"{case.name}: {len(wanted.losses)} steps in torchtune, {len(got.losses)} in Axolotl"]
+    steps = zip(wanted.loss, got.loss, strict=False)
+    lines = [f"{case.name}: {len(wanted.loss)} steps in torchtune, {len(got.loss)} in Axolotl"]
     lines += [f"  {index:3} {a:.7f} {b:.7f} {b - a:+.1e}" for index, (a, b) in enumerate(steps, 1)]
-    lines.append(f"  largest difference of the loss {_largest(wanted.losses, got.losses):.1e}")
-    if wanted.norms:
-        lines.append(f"  largest difference of the gradient norm {_largest(wanted.norms, got.norms):.1e}")
-    return "\n".join(lines)
+    pairs = zip(Steps._fields, wanted, got, strict=True)
+    figures = (f"{name} {largest(first, second):.1e}" for name, first, second in pairs)
+    return "\n".join([*lines, f"  largest difference: {', '.join(figures)}"])
 
 
-def _largest(first: Sequence[float], second: Sequence[float]) -> float:
+def largest(first: Sequence[float], second: Sequence[float]) -> float:
+    """The largest difference over the steps that both runs have."""
     return max((abs(a - b) for a, b in zip(first, second, strict=False)), default=float("nan"))
 
 
@@ -252,6 +294,9 @@ def main() -> int:
         return 0
     if sys.argv[1:2] == ["--make-adapter"]:
         make_adapter(*map(Path, sys.argv[2:6]))
+        return 0
+    if sys.argv[1:2] == ["--record"]:
+        record(Path(sys.argv[2]).resolve(), sys.argv[3], sys.argv[4:])
         return 0
     known = cases()
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0] if __doc__ else None)

@@ -11,6 +11,7 @@ from ftmigrate import __version__
 
 COMMANDS = {
     "convert": "turn a config into another framework's",
+    "audit": "what of a whole directory converts, and what blocks",
     "show": "the complete run a config describes, each value with its origin",
     "diff": "compare two configs by effect",
     "verify": "prove that a conversion says the same",

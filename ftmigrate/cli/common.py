@@ -1,4 +1,4 @@
-"""What the commands share: options that describe the source run, colour, atomic writing."""
+"""What the commands share: options that describe the source run, colour."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import argparse
 import json
 import os
 import sys
-import tempfile
-from pathlib import Path
 from typing import Any
 
 from ftmigrate.document.model import Document
@@ -23,6 +21,15 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rows", type=_positive, metavar="N", help="number of training rows")
 
 
+def add_command_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--command", dest="number", type=_positive, metavar="N",
+                        help="which of several launch commands of a script, a notebook or a Makefile")  # fmt: skip
+
+
+def add_jobs_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--jobs", type=_positive, metavar="N", help="processes for a directory (default: all cores)")
+
+
 def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
@@ -34,8 +41,12 @@ def context(args: argparse.Namespace) -> Context:
     return Context(args.recipe, args.world_size, args.rows)
 
 
-def print_warnings(document: Document) -> None:
-    """What parsing found that does not prevent reading, on standard error."""
+def print_warnings(document: Document, *, launch: bool = True) -> None:
+    """What parsing found that does not prevent reading, on standard error; with `launch` what its command leaves open."""
+    if launch and document.launch is not None:
+        place = f"{document.launch.place.name}:{document.launch.place.position.line}"
+        for note in document.launch.notes:
+            print(f"{place}: warning: {note} [launch]", file=sys.stderr)
     for found in document.warnings:
         place = f"{document.name}:{found.position.line}:{found.position.column}"
         print(f"{place}: {found.severity}: {found.message} [{found.code}]", file=sys.stderr)
@@ -44,26 +55,6 @@ def print_warnings(document: Document) -> None:
 def print_json(value: Any) -> None:
     json.dump(value, sys.stdout, indent=2, ensure_ascii=False)
     sys.stdout.write("\n")
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a whole file or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 class Paint:

@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import sys
 import textwrap
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ftmigrate.cli.common import Paint, add_source_options, context, print_json, print_warnings, write_atomically
+from ftmigrate.cli.common import (
+    Paint,
+    add_command_option,
+    add_jobs_option,
+    add_source_options,
+    context,
+    print_json,
+    print_warnings,
+)
 from ftmigrate.conversion.ledger import Entry, Ledger
+from ftmigrate.files import write_atomically
 from ftmigrate.run.compare import Verdict
+
+if TYPE_CHECKING:
+    from ftmigrate.api import Input
+    from ftmigrate.frameworks.registry import Framework
 
 _COLOURS = {
     Verdict.MANUAL: "magenta",
@@ -26,31 +41,59 @@ _LISTED = (Verdict.MANUAL, Verdict.DROPPED, Verdict.APPROXIMATE)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", help="the config to convert; - for standard input")
+    parser.add_argument("path", help="the config to convert; - for standard input; a whole directory; a launch "
+                             "command, or a script, notebook or Makefile that holds some")  # fmt: skip
     parser.add_argument("--from", dest="source", metavar="NAME[@VERSION]", help="its framework (default: found out)")
     parser.add_argument("--to", dest="target", metavar="NAME[@VERSION]", required=True, help="the framework wanted")
-    parser.add_argument("-o", "--output", metavar="OUT", help="file to write; - or nothing: standard output")
+    parser.add_argument("-o", "--output", metavar="OUT",
+                        help="file to write; - or nothing: standard output; for a directory or several commands, "
+                             "the directory to write")  # fmt: skip
     add_source_options(parser)
+    add_command_option(parser)
     parser.add_argument("--report", metavar="FILE", help="write the ledger as JSON")
     parser.add_argument("--format", choices=("text", "json"), default="text",
                         help="json: the ledger on standard output (the config goes to OUT)")  # fmt: skip
     parser.add_argument("--strict", action="store_true", help="exit 1 if a setting is dropped or left to do by hand")
     parser.add_argument("--force", action="store_true", help="overwrite files")
     parser.add_argument("--exact", action="store_true", help="use odd means too where only they train the same")
+    add_jobs_option(parser)
     parser.add_argument("--verify", nargs="?", const="schema", choices=("schema", "load"), metavar="LEVEL",
                         help="verify the result at once")  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
+    if os.path.isdir(args.path):
+        from ftmigrate.cli.convert_directory import run as run_directory
+
+        return run_directory(args)
     from ftmigrate import api
-    from ftmigrate.conversion import convert
     from ftmigrate.frameworks import registry
 
-    source = api.load(args.path, args.source, args.overrides)
-    print_warnings(source.document)
     target = registry.resolve(args.target)
+    try:
+        source = api.load(args.path, args.source, args.overrides, args.number)
+    except api.SeveralCommands as several:
+        if args.output in (None, "-"):
+            raise
+        from ftmigrate.cli.convert_commands import run as run_commands
+
+        return run_commands(several, args, target)
+    name = args.output
+    if name in (None, "-") or os.path.isdir(name):
+        name = os.path.join("" if name in (None, "-") else name,
+                            api.default_name(args.path, target[0], source.document.launch))  # fmt: skip
+    return convert_one(args, source, target, name)[0]
+
+
+def convert_one(
+    args: argparse.Namespace, source: Input, target: tuple[Framework, str], name: str
+) -> tuple[int, Ledger]:
+    """Convert one config and write it to `name` (with no -o to standard output); the exit status and the ledger."""
+    from ftmigrate import api
+    from ftmigrate.conversion import convert
+
+    print_warnings(source.document, launch=False)
     to_file = args.output not in (None, "-")
-    name = args.output if to_file else api.default_name(args.path, target[0])
     result = convert(source.document, (source.framework, source.version), target, context(args), name, exact=args.exact)
     for path in [*(result.files if to_file else ()), *([args.report] if args.report else ())]:
         if Path(path).exists() and not args.force:
@@ -68,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
     said = f"{source.framework.title} {source.version} ({source.version_from})"
     print_summary(result.ledger, said, f"{target[0].title} {target[1]}", args.report)
     if result.refused is not None:
-        return 2
+        return 2, result.ledger
     if args.verify:
         from ftmigrate.cli.verify import print_results
         from ftmigrate.verify.levels import status, verify
@@ -78,9 +121,9 @@ def run(args: argparse.Namespace) -> int:
         results = verify(target[0].parse(text.encode(), name, ()), result.target, *target, args.verify)
         print_results(results)
         if status(results):
-            return status(results)
+            return status(results), result.ledger
     lossy = any(entry.verdict in (Verdict.DROPPED, Verdict.MANUAL) for entry in result.ledger.entries)
-    return 1 if args.strict and lossy else 0
+    return (1 if args.strict and lossy else 0), result.ledger
 
 
 def print_summary(ledger: Ledger, source: str, target: str, report: str | None) -> None:
@@ -111,7 +154,9 @@ def _colour(word: str) -> str:
 
 def _entry(entry: Entry, paint: Paint, width: int) -> list[str]:
     if entry.source_path is not None:
-        where = entry.source_path + (f" (line {entry.line})" if entry.line else "")
+        where = entry.source_path
+        if entry.line:
+            where += f" ({entry.file}:{entry.line})" if entry.file else f" (line {entry.line})"
     else:
         where = ", ".join(entry.target_paths) or ", ".join(effect.setting for effect in entry.effects)
         where += " (said by no key of the source)"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from ftmigrate.cli.common import Paint, add_source_options, context, print_json
+from ftmigrate.cli.common import Paint, add_command_option, add_source_options, context, print_json, print_warnings
 from ftmigrate.frameworks.reader import Context
 from ftmigrate.run.compare import Comparison, losses, private
 from ftmigrate.run.display import to_json, to_text
@@ -17,13 +17,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--from", dest="source", metavar="NAME[@VERSION]", help="A's framework (default: found out)")
     parser.add_argument("--to", dest="target", metavar="NAME[@VERSION]", help="B's framework (default: found out)")
     add_source_options(parser)
+    add_command_option(parser)
     parser.add_argument("--format", choices=("text", "json"), default="text")
 
 
 def run(args: argparse.Namespace) -> int:
     from ftmigrate import api
 
-    first = api.load(args.path, args.source, args.overrides).run(context(args))
+    source = api.load(args.path, args.source, args.overrides, args.number)
+    print_warnings(source.document)
+    first = source.run(context(args))
     second = api.load(args.other, args.target).run(Context(world_size=args.world_size, rows=args.rows))
     found = losses(first, second)
     own = [(args.path, private(first)), (args.other, private(second))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from ftmigrate.cli.common import Paint, add_source_options, context, print_json, print_warnings
+from ftmigrate.cli.common import Paint, add_command_option, add_source_options, context, print_json, print_warnings
 from ftmigrate.document.model import format_path
 from ftmigrate.run import vocabulary
 from ftmigrate.run.display import to_json, to_text
@@ -13,9 +13,10 @@ from ftmigrate.run.model import ClaimKind, Origin, Run, Setting
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", help="the config; - for standard input")
+    parser.add_argument("path", help="the config, or a launch command; - for standard input")
     parser.add_argument("--from", dest="source", metavar="NAME[@VERSION]", help="its framework (default: found out)")
     add_source_options(parser)
+    add_command_option(parser)
     parser.add_argument("--format", choices=("text", "json"), default="text")
     parser.add_argument("--all", action="store_true", help="also settings that do not apply here")
 
@@ -23,7 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from ftmigrate import api
 
-    source = api.load(args.path, args.source, args.overrides)
+    source = api.load(args.path, args.source, args.overrides, args.number)
     print_warnings(source.document)
     found = source.run(context(args))
     if args.format == "json":

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 from ftmigrate import __version__
-from ftmigrate.cli.common import Paint, add_source_options, context, print_warnings, write_atomically
+from ftmigrate.cli.common import Paint, add_command_option, add_source_options, context, print_warnings
+from ftmigrate.files import write_atomically
 from ftmigrate.frameworks.reader import Context
 from ftmigrate.verify.levels import LEVELS, Outcome, Result, differences, status, verify
 
@@ -22,13 +23,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--to", dest="target", metavar="NAME[@VERSION]", help="TARGET's framework")
     parser.add_argument("--level", choices=LEVELS, default=LEVELS[0], help="how deep (default: schema)")
     add_source_options(parser)
+    add_command_option(parser)
     parser.add_argument("--report", metavar="FILE", help="write what was found as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     from ftmigrate import api
 
-    source = api.load(args.path, args.source, args.overrides)
+    source = api.load(args.path, args.source, args.overrides, args.number)
     target = api.load(args.other, args.target)
     for document in (source.document, target.document):
         print_warnings(document)

@@ -11,15 +11,19 @@ from ftmigrate.conversion import ledger as ledgers
 from ftmigrate.conversion import write
 from ftmigrate.conversion.ledger import Ledger
 from ftmigrate.conversion.plan import Plan, plan
-from ftmigrate.document.model import Document, format_path
+from ftmigrate.document.model import Document, Launched, Value, format_path
 from ftmigrate.frameworks.reader import Context, read
 from ftmigrate.frameworks.registry import Command, Framework
-from ftmigrate.run.model import Run
+from ftmigrate.frameworks.table import Table
+from ftmigrate.run.model import ClaimKind, Run
 
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """The files (name -> text), the ledger, both runs and the commands. No files where it was refused."""
+    """The files (name -> text), the ledger, both runs and the commands. No files where it was refused.
+
+    keys and lines are the value and the line of each leaf of what was written.
+    """
 
     files: Mapping[str, str]
     ledger: Ledger
@@ -27,6 +31,7 @@ class Conversion:
     target: Run | None
     commands: tuple[Command, ...] = ()
     keys: Mapping[str, Any] = field(default_factory=dict)
+    lines: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def refused(self) -> str | None:
@@ -46,23 +51,26 @@ def convert(
     framework, version = source
     to, to_version = target
     run = read(framework.table(version), document, context)
-    head = {"framework": framework.name, "version": version, "path": document.name}
+    head: dict[str, object] = {"framework": framework.name, "version": version, "path": document.name}
+    if document.launch is not None:
+        head["command"] = _command(document.launch)
     for found in document.errors:
         return _refuse(document, run, head, target, f"line {found.position.line}: {found.message}")
     if not to.writes:
         return _refuse(document, run, head, target, f"{to.title} configs cannot be written yet")
     table = to.table(to_version)
-    known = replace(context, recipe=None, world_size=_number(run["parallel.world_size"]))
+    known = replace(context, recipe=None, world_size=_number(run["parallel.world_size"]),
+                    nodes=_number(run["launch.nodes"]))  # fmt: skip
     required = _required(to, to_version)
-    planned = plan(run, table, known, required, exact=exact)
+    planned = plan(run, table, known, required, _own(document, run, to, table), exact=exact)
     reason = planned.reasons.get("method.name")
     if reason is not None:
         return _refuse(document, run, head, target, f"{run['method.name']}: {reason}")
     text, back = _render(document, run, planned, to, to_version, head, out, known)
-    written = read(table, back, replace(known, world_size=None))
-    entries = ledgers.build(document, run, written, back, planned.reasons, planned.todo)
+    written = read(table, back, replace(known, world_size=None, nodes=None))
+    entries = ledgers.build(document, run, written, back, planned.reasons)
     commands = to.commands(written, out)
-    notes = (f"recipe {run.recipe}: {run.recipe_from}",) if run.recipe else ()
+    notes = _notes(document, run)
     account = Ledger(
         head,
         {"framework": to.name, "version": to_version, "paths": [out]},
@@ -70,7 +78,31 @@ def convert(
         notes=(*notes, *(f"to {command.purpose}: {command.line}" for command in commands)),
     )
     keys = {format_path(path): leaf.value for path, leaf in back.leaves.items()}
-    return Conversion({out: text}, account, run, written, commands, keys)
+    lines = {format_path(path): span.start.line for path, leaf in back.leaves.items() if (span := leaf.span or leaf.key)}
+    return Conversion({out: text}, account, run, written, commands, keys, lines)
+
+
+def _command(launch: Launched) -> Mapping[str, object]:
+    place = launch.place
+    return {"text": launch.command, "file": place.name, "line": place.position.line, "column": place.position.column}
+
+
+def _notes(document: Document, run: Run) -> tuple[str, ...]:
+    """What a reader must know of how the run was found: its recipe, and what its command leaves open."""
+    told = (f"recipe {run.recipe}: {run.recipe_from}",) if run.recipe else ()
+    return (*told, *(document.launch.notes if document.launch is not None else ()))
+
+
+def _own(document: Document, run: Run, to: Framework, table: Table) -> dict[str, Value]:
+    """Between versions of one framework: the keys that only it has, and those of the data, as they are."""
+    if run.framework != to.name:
+        return {}
+    private = {
+        ".".join(map(str, path)): document.leaves[path].value
+        for path, claim in run.claims.items()
+        if claim.kind is ClaimKind.PRIVATE and all(isinstance(part, str) for part in path)
+    }
+    return private | {key: document.tree[key] for key in table.sources.keys if document.tree.get(key) is not None}
 
 
 def _number(value: object) -> int | None:
@@ -79,7 +111,7 @@ def _number(value: object) -> int | None:
 
 def _required(to: Framework, version: str) -> Mapping[str, Any]:
     """Placeholders for the keys that the target cannot do without."""
-    keys = schema.load(to.name, version).keys("config")
+    keys = schema.load(to.name, version).keys(to.layout.root or "")
 
     def placeholder(key: str) -> Any:
         return lambda value: to.placeholder(key, value)
@@ -92,7 +124,7 @@ def _refuse(
 ) -> Conversion:
     entries = ledgers.refusal(document, run, reason)
     where = {"framework": target[0].name, "version": target[1], "paths": []}
-    notes = (f"recipe {run.recipe}: {run.recipe_from}",) if run.recipe else ()
+    notes = _notes(document, run)
     return Conversion({}, Ledger(head, where, entries, reason, notes), run, None)
 
 
@@ -118,10 +150,15 @@ def _render(
 
 
 def _header(run: Run, head: Mapping[str, object], to: Framework, version: str, target: Run, out: str) -> Sequence[str]:
+    about = f"{head['framework']} {head['version']}"
     recipe = f", recipe {run.recipe}" if run.recipe else ""
+    if about in str(head["path"]):
+        about, recipe = "", recipe.removeprefix(", ")
+    origin = f" ({about}{recipe})" if about or recipe else ""
     lines = [
         f"{to.title} {version} config, made by ftmigrate {__version__}",
-        f"from {head['path']} ({head['framework']} {head['version']}{recipe})",
+        f"from {head['path']}{origin}",
+        *([f"as started by: {command['text']}"] if isinstance(command := head.get("command"), Mapping) else ()),
     ]
     for command in to.commands(target, out):
         lines += ["", f"To {command.purpose}:", f"  {command.line}"]

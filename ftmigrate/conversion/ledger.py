@@ -159,6 +159,8 @@ class _Builder:
         line, column, file = _where(leaf)
         effects = tuple(self.said_alone(leaf, self.effects[path]) for path in claim.settings if path in self.effects)
         path = format_path(leaf.path)
+        if not effects and self.kept(leaf):
+            return Entry(path, line, column, leaf.value, Verdict.EXACT, (path,))
         if not effects:
             verdict = _UNFED.get(claim.kind, Verdict.INERT)
             note = claim.why or "feeds only settings that do not apply here"
@@ -176,6 +178,11 @@ class _Builder:
             notes.insert(0, claim.why)
             verdict = max(verdict, Verdict.ADAPTED)
         return Entry(path, line, column, leaf.value, verdict, targets, "; ".join(dict.fromkeys(notes)), effects, file)
+
+    def kept(self, leaf: Leaf) -> bool:
+        """Whether a key that only this framework has stands in the target as it was."""
+        same = self.written.leaves.get(leaf.path)
+        return self.source.framework == self.target.framework and same is not None and same.value == leaf.value
 
     def said_alone(self, leaf: Leaf, effect: Effect) -> Effect:
         """Where several leaves make a setting, one whose very value became one key is carried over exactly."""

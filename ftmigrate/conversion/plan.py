@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,7 +36,7 @@ class Plan:
             *parents, last = key.split(".")
             for parent in parents:
                 node = node.setdefault(parent, {})  # type: ignore[assignment]
-            node[last] = value
+            node[last] = deepcopy(value)
         return root
 
 
@@ -156,7 +157,7 @@ class _Planner:
 
     def sources(self) -> None:
         entry = self.table.sources
-        if entry.write is None:
+        if entry.write is None or any(key in self.plan.keys for key in entry.own):
             return
         wanted = [
             {
@@ -184,7 +185,17 @@ class _Planner:
 
 
 def plan(
-    source: Run, table: Table, context: Context, required: Mapping[str, Any] | None = None, *, exact: bool = False
+    source: Run,
+    table: Table,
+    context: Context,
+    required: Mapping[str, Any] | None = None,
+    own: Mapping[str, Value] | None = None,
+    *,
+    exact: bool = False,
 ) -> Plan:
-    """The target's keys for a source run. `required` gives placeholders for keys the target cannot do without."""
-    return _Planner(source, table, context, exact, required or {}).settle()
+    """The target's keys for a source run.
+
+    required: placeholders for keys the target cannot do without. own: keys that are carried over as they are, because
+    source and target are of one framework.
+    """
+    return _Planner(source, table, context, exact, required or {}, Plan(keys=dict(own or {}))).settle()

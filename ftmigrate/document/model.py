@@ -62,6 +62,26 @@ class Unresolved:
         return self.expression
 
 
+class Place(NamedTuple):
+    """Where something stands outside of a document's own text."""
+
+    name: str
+    position: Position
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """What the command that starts a run says beside its config; None where it does not tell."""
+
+    command: str
+    place: Place
+    config: str
+    recipe: str | None = None
+    processes: int | None = None
+    nodes: int | None = None
+    notes: tuple[str, ...] = ()
+
+
 class Source(StrEnum):
     FILE = "file"
     OVERRIDE = "override"
@@ -73,7 +93,8 @@ class Leaf:
 
     `value` is what the framework sees (interpolations and overrides applied); `raw` is what was written.
     `via` names the leaves whose values flowed in by interpolation. `key` and `span` are None only for an override.
-    `comment` is the comment at the end of the value's own line, without the `#`.
+    `comment` is the comment at the end of the value's own line, without the `#`. `said` is where an override stands
+    that was found in a file of commands.
     """
 
     path: Path
@@ -84,6 +105,7 @@ class Leaf:
     source: Source = Source.FILE
     via: tuple[Path, ...] = ()
     comment: str | None = None
+    said: Place | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +115,8 @@ class Document:
     `header` holds the comment lines before the first key (without `#`); `warnings` are findings that do not
     prevent reading (a duplicate key that the framework's loader lets win silently; one of error severity is where
     the framework reads the file but stops when it comes to the value).
-    `sections` gives the span of the key of each mapping or list of mappings.
+    `sections` gives the span of the key of each mapping or list of mappings. `launch` is the command that names this
+    config, where it was read through one.
     """
 
     name: str
@@ -103,6 +126,7 @@ class Document:
     header: tuple[str, ...] = ()
     warnings: tuple[Diagnostic, ...] = ()
     sections: Mapping[Path, Span] = field(default_factory=dict)
+    launch: Launched | None = None
 
     def __contains__(self, path: Path) -> bool:
         try:

@@ -16,6 +16,7 @@ from .interpolation import MISSING
 from .model import DocumentError, Path, Position, Unresolved, Value, format_path
 from .references import split_key
 from .scalars import OMEGACONF, Dialect
+from .unknown import is_marked, plain, unmark
 
 COMPONENT = "_component_"
 
@@ -50,9 +51,11 @@ def apply(
             what = "the value contains a further `=`" if "=" in argument else "there is no `=` in it"
             _refuse(argument, f"an override is `key=value`, and {what}")
         key, raw = argument.split("=")
+        if is_marked(key):
+            _refuse(argument, f"only the shell knows which key `{plain(key)}` is")
         if _is_component(tree.get(key)):
             key += "." + COMPONENT
-        _set(given, key, _read(argument, key, raw, read), _Given(raw, argument), raws)
+        _set(given, key, unmark(_read(argument, key, raw, read)), _Given(plain(raw), argument), raws)
     applied: dict[Path, str] = {}
     _merge(tree, given, (), raws, applied, _Base(tree, dialect))
     return tree, applied
@@ -60,7 +63,7 @@ def apply(
 
 def _refuse(argument: str, reason: str) -> NoReturn:
     end = "" if reason.endswith("?") else "."
-    raise error(Code.OVERRIDE, f"The override `{argument}` is refused: {reason}{end}", Position(1, 1))
+    raise error(Code.OVERRIDE, f"The override `{plain(argument)}` is refused: {reason}{end}", Position(1, 1))
 
 
 def _is_component(node: Value) -> bool:

@@ -15,12 +15,12 @@ from . import overrides as command_line
 from .codes import Code, error
 from .comments import Comment, comments
 from .compose import compose, position
-from .model import Document, Leaf, Path, Position, Source, Span, Value, is_leaf, walk
+from .model import Diagnostic, Document, Leaf, Path, Position, Source, Span, Value, is_leaf, walk
 from .nodes import Tree
 from .scalars import OMEGACONF, PYYAML, Dialect
 from .text import Lines, decode
 
-__all__ = ["OMEGACONF", "PYYAML", "Dialect", "comments_above", "parse", "value"]
+__all__ = ["OMEGACONF", "PYYAML", "Dialect", "build", "comments_above", "parse", "value"]
 
 _Via = Mapping[Path, tuple[Path, ...]]
 
@@ -62,6 +62,29 @@ def parse(
         warnings=tuple(reader.warnings),
         sections=_sections(tree, reader, applied),
     )
+
+
+def build(
+    tree: dict[str, Value], name: str, dialect: Dialect, overrides: Sequence[str] = (), header: Sequence[str] = ()
+) -> Document:
+    """A document from values that stand in no file, interpolations among them, with overrides as `parse` takes them.
+
+    Raises DocumentError, for what only the overrides can be the reason.
+    """
+    tree, applied = command_line.apply(tree, overrides, dialect, lambda source: value(source, dialect))
+    raws = dict(walk(tree))
+    missing: list[Diagnostic] = []
+    via: _Via = {}
+    if dialect is OMEGACONF:
+        tree, via = interpolation.resolve(tree, lambda _path, _part: Position(1, 1), missing)
+    leaves: dict[Path, Leaf] = {}
+    for path, leaf_value in walk(tree):
+        override = _nearest(applied, path)
+        raw = applied[override] if override is not None else str(raws.get(path, ""))
+        source = Source.FILE if override is None else Source.OVERRIDE
+        leaves[path] = Leaf(path, leaf_value, raw, None, None, source, _used(path, leaf_value, via))
+    _settle(leaves)
+    return Document(name, "", tree, leaves, tuple(header), tuple(missing))
 
 
 def value(text: str, dialect: Dialect) -> Value:

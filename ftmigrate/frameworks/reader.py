@@ -19,6 +19,7 @@ from ftmigrate.frameworks.table import (
     Pending,
     Private,
     Sources,
+    SourceSetting,
     Table,
     Unread,
     matches,
@@ -185,7 +186,7 @@ class Reader:
         for index, source in enumerate(sources):
             for name in vocabulary.SOURCE_SETTINGS:
                 path = f"data.sources[{index}].{name}"
-                found = source[name]
+                found = source.get(name, SourceSetting(NOT_APPLICABLE))
                 origin = self._origin(found.leaves) if found.leaves else Origin.DEFAULT
                 if found.value is NOT_APPLICABLE:
                     origin = Origin.NOT_APPLICABLE

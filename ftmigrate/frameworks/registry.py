@@ -11,8 +11,10 @@ from functools import cache
 
 from ftmigrate import schema
 from ftmigrate.document.model import Document, Unresolved, Value
+from ftmigrate.frameworks.launch import Launch
 from ftmigrate.frameworks.table import Table
 from ftmigrate.run.model import Run
+from ftmigrate.scripts.shell import Command as ShellCommand
 
 ENTRY_POINTS = "ftmigrate.frameworks"
 
@@ -32,7 +34,9 @@ class Framework:
     parse reads a file as the framework itself loads it. table gives its table at a version. detect scores how sure it
     is that a document is one of its configs (0: it is not). commands are those that run and finish a run.
     placeholder gives a required key's value where it is not known. layout tells how the schema's sections make up a
-    config.
+    config. mark is a pattern that the text of each of its configs holds (so that a file without it need not be parsed).
+    launch reads a shell command that may start one of its runs. shipped gives a config that the framework itself ships,
+    by its name, at a version and with overrides; shipped_hint what may have been meant where there is none.
     """
 
     name: str
@@ -44,6 +48,10 @@ class Framework:
     placeholder: Callable[[str, Unresolved], Value]
     status: str
     writes: bool = False
+    mark: str = ""
+    launch: Callable[[ShellCommand], Launch | None] | None = None
+    shipped: Callable[[str, str, Sequence[str]], Document | None] | None = None
+    shipped_hint: Callable[[str, str], str] = lambda _name, _version: ""
     layout: schema.Layout = field(default_factory=schema.Layout)
 
     def versions(self) -> list[str]:

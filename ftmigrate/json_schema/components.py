@@ -24,21 +24,29 @@ class Components:
         self.paths = {name.removeprefix(PREFIX): found[name] for name in found if name.startswith(PREFIX)}
 
     def of(self, key: str) -> Json:
-        """A reference to the components that suit a key; a callable that is not among them is taken as it is.
+        """A reference to the components that suit a key; a callable that is not among them is taken as it is."""
+        kind, word = self._kind_of(key)
+        return self.sections.definitions.add(f"any {kind or word}", partial(self._selected, self.suiting(key)))
+
+    def suiting(self, key: str) -> list[str]:
+        """The components that suit a key.
 
         They are those of the kind that the key is named after (`dataset_val`, `metric_logger`), else those whose own
         name has the key's in it (`quantizer`).
         """
-        name = key.rpartition(".")[2].removesuffix("s")
-        kinds = [kind for kind in self.kinds if kind != OTHER and (name.endswith(kind) or name.startswith(f"{kind}_"))]
-        kind = max(kinds, key=len, default="")
-        word = name.partition("_")[0]
-        paths = [
+        kind, word = self._kind_of(key)
+        return [
             path
             for path, keys in self.paths.items()
             if (_kind(keys) == kind if kind else word in path.rpartition(".")[2].lower())
         ]
-        return self.sections.definitions.add(f"any {kind or word}", partial(self._selected, paths))
+
+    def _kind_of(self, key: str) -> tuple[str, str]:
+        """The kind that a key is named after, empty where there is none, and the first word of its name."""
+        full = key.rpartition(".")[2]
+        name = full if full in self.kinds else full.removesuffix("s")
+        kinds = [kind for kind in self.kinds if kind != OTHER and (name.endswith(kind) or name.startswith(f"{kind}_"))]
+        return max(kinds, key=len, default=""), name.partition("_")[0]
 
     @cached_property
     def kinds(self) -> set[str]:

@@ -43,10 +43,10 @@ class Comparison:
     @property
     def loss(self) -> Verdict | None:
         """The verdict of a difference; None where there is none."""
-        if isinstance(self.source.value, Unresolved):
-            return Verdict.MANUAL
         if self.difference is None:
             return None
+        if isinstance(self.source.value, Unresolved):
+            return Verdict.MANUAL
         if vocabulary.spec(self.path).effect == "reporting":
             return Verdict.INERT
         got = self.target.value if self.target else None

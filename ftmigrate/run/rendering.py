@@ -183,8 +183,8 @@ class Conversation:
     own are dropped. `skip_system`: system messages of the data are left out. `ordered`: refuses fewer than two
     messages, a system message that is not the first, two user messages in a row, an assistant message not after a
     user's. `system_column`: a column that, where the row has it, gives a system message to a conversation without one.
-    `reply`: a column whose message ends the conversation: a text (of the assistant), or the last of a list;
-    `without_last`: the last message under `column` gives way to it. `or_text`: `column` may hold a text, a user's.
+    `reply`: a column whose last message ends the conversation; `without_last`: the last one under `column` gives way to
+    it. `or_text`: a column may hold a text instead of a list: `column` the user's, `reply` the assistant's.
     """
 
     format: ChatFormat
@@ -304,7 +304,7 @@ def _messages(talk: Conversation, row: Row) -> list[_Message]:
             raise Unrenderable(f"the row has no list in column {talk.column}")
     if talk.reply:
         reply = row.get(talk.reply)
-        if isinstance(reply, str):
+        if talk.or_text and isinstance(reply, str):
             found.append(_Message("assistant", (Piece(reply, False),)))
         elif isinstance(reply, list) and reply:
             found.append(_message(talk, reply[-1]))
@@ -511,7 +511,7 @@ def column_names(rendering: Rendering) -> tuple[str, ...]:
     found: list[str] = []
     for name, talk in columns(rendering.segments).items():
         found.append(name)
-        if isinstance(talk, Conversation):
+        if isinstance(talk, Conversation) and not talk.or_text:
             found += [f"{name}[].{talk.role_key}", f"{name}[].{talk.content_key}"]
     return tuple(found)
 
@@ -561,9 +561,7 @@ def samples(*renderings: Rendering) -> list[Sample]:
 
 def _takes_text(talk: Listed | None, name: str) -> bool:
     """Whether a column that is read as messages may hold a text as well."""
-    if not isinstance(talk, Conversation):
-        return talk is None
-    return name == talk.reply or (name == talk.column and talk.or_text)
+    return talk is None or (isinstance(talk, Conversation) and talk.or_text and name in (talk.column, talk.reply))
 
 
 def _talk(talk: Listed, turns: Sequence[str], padded: bool, last: str = "") -> list[dict[str, object]]:

@@ -33,9 +33,12 @@ class Decoded(NamedTuple):
 
 def with_columns(decoded: Mapping[str, Decoded], names_column: Callable[[str], bool]) -> dict[str, Decoded]:
     """A source's settings with `columns` besides; arguments that only name a column feed that and no longer the text."""
-    text = decoded["text"]
-    found: object = column_names(text.value) if isinstance(text.value, Rendering) else NOT_APPLICABLE
-    naming = tuple(arg for arg in text.args if names_column(arg))
+    texts = [decoded[name] for name in ("text", "rejected") if name in decoded]
+    texts = [text for text in texts if text.value is not NOT_APPLICABLE]
+    found: object = NOT_APPLICABLE
+    if all(isinstance(text.value, Rendering) for text in texts):
+        found = tuple(dict.fromkeys(name for text in texts for name in column_names(text.value)))  # type: ignore[arg-type]
+    naming = tuple(dict.fromkeys(arg for text in texts for arg in text.args if names_column(arg)))
     if found is NOT_APPLICABLE:
         naming = ()
     rest = {

@@ -31,16 +31,39 @@ def _detect(document: Document) -> int:
 
 def _commands(run: Run, path: str) -> tuple[Command, ...]:
     """axolotl/cli/main.py: the launcher's own arguments stand behind `--`."""
-    world = run["parallel.world_size"]
+    world, nodes = run["parallel.world_size"], run["launch.nodes"]
     if run["parallel.strategy"] == "single":
-        train = f"axolotl train {path} --launcher python"
-    else:
+        found = [Command("train", f"axolotl train {path} --launcher python")]
+    elif nodes == 1:
         count = f"<number of GPUs: {world}>" if isinstance(world, Symbol) else str(world)
-        train = f"axolotl train {path} --launcher accelerate -- --num-processes {count}"
-    found = [Command("train", train)]
+        found = [Command("train", f"axolotl train {path} --launcher accelerate -- --num-processes {count}")]
+    else:
+        found = _multi_node(world, nodes, path)
     if run["adapter.method"] != "none":
         found.append(Command("merge the adapter into the model afterwards", f"axolotl merge-lora {path}"))
     return tuple(found)
+
+
+def _multi_node(world: object, nodes: object, path: str) -> list[Command]:
+    """Several machines: torchrun needs the same line on each, accelerate the machine's own rank.
+
+    Without --rdzv_id Axolotl makes one up on each machine (cli/utils/train.py), and they would not find each other.
+    accelerate counts the processes of all machines, torchrun those of one (accelerate/utils/launch.py).
+    """
+    machines = str(nodes) if isinstance(nodes, int) else f"<number of machines: {nodes}>"
+    known = isinstance(world, int) and isinstance(nodes, int) and world % nodes == 0
+    each = str(world // nodes) if known else "<number of GPUs of one machine>"  # type: ignore[operator]
+    every = str(world) if isinstance(world, int) else f"<number of GPUs of all machines: {world}>"
+    meeting = "--rdzv_id 101 --rdzv_backend c10d --rdzv_endpoint <first machine>:29500"
+    shape = f"--nnodes {machines} --nproc_per_node {each} {meeting}"
+    rank = "--machine_rank <rank of this machine, from 0> --main_process_ip <first machine> --main_process_port 29500"
+    ranked = f"--num_machines {machines} --num_processes {every} {rank}"
+    return [
+        Command("train, the same on each machine", f"axolotl train {path} --launcher torchrun -- {shape}"),
+        Command("train with Slurm, from a script with a task for each machine",
+                f"srun torchrun {shape} -m axolotl.cli.train {path}"),
+        Command("train with accelerate, on each machine", f"accelerate launch {ranked} -m axolotl.cli.train {path}"),
+    ]  # fmt: skip
 
 
 def _placeholder(key: str, value: Unresolved) -> Value:

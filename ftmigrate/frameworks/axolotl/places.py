@@ -14,6 +14,7 @@ from ftmigrate.document.model import Unresolved, Value
 from ftmigrate.run.source import Decoded, Location
 
 _EXTENSIONS = {".parquet": "parquet", ".arrow": "arrow", ".csv": "csv", ".txt": "text"}
+_BELOW = "/**"  # a pattern for all files of a hub dataset's directory
 _LOCAL_ENDS = (".json", ".jsonl", ".parquet", ".arrow", ".csv", ".txt", ".zst", ".gz")
 
 
@@ -22,6 +23,10 @@ def decode_place(entry: Mapping[str, Value], part: str) -> dict[str, Decoded]:
         return tuple(name for name in names if name in entry)
 
     location, read = _location(entry)
+    folder = None
+    if isinstance(location, Location) and location.format is None and len(location.files) == 1:
+        folder = location.files[0].removesuffix(_BELOW) if location.files[0].endswith(_BELOW) else None
+        location = Location(location.path) if folder else location
     split = entry.get("split") or ("test" if part == "test_datasets" and not _is_file(location) else "train")
     names = entry.get("name")
     options = {
@@ -34,7 +39,7 @@ def decode_place(entry: Mapping[str, Value], part: str) -> dict[str, Decoded]:
         "subset": Decoded(tuple(names) if isinstance(names, list) else names, given("name")),
         "split": Decoded(split, given("split")),
         "revision": Decoded(None if _is_file(location) else entry.get("revision"), given("revision")),
-        "data_dir": Decoded(None, ()),
+        "data_dir": Decoded(folder, given("data_files") if folder else ()),
         "load_options": Decoded(options, tuple(options)),
         "filter": Decoded(None, ()),
         "weight": Decoded(entry.get("weight"), given("weight")),
@@ -92,6 +97,9 @@ def entry_of(source: Mapping[str, Any]) -> dict[str, Value]:
     location = source.get("location")
     if isinstance(location, Location):
         entry = _written(location)
+        folder = source.get("data_dir")
+        if isinstance(folder, str) and location == Location(location.path):
+            entry["data_files"] = [folder.rstrip("/") + _BELOW]
     elif isinstance(location, Unresolved):
         entry["path"] = location
     if source.get("subset") is not None:

@@ -36,13 +36,24 @@ from ftmigrate.frameworks.table import (
     reading,
 )
 from ftmigrate.run.conditions import Condition, View, is_, is_not
-from ftmigrate.run.model import WORLD_SIZE, Claim, ClaimKind, External, Symbol
+from ftmigrate.run.model import NODES, WORLD_SIZE, Claim, ClaimKind, External, Symbol
 from ftmigrate.run.source import Decoded
 
 _LORA = is_not("adapter.method", "none")
 _FSDP = is_("parallel.strategy", "fsdp2")
 
 _MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+# optimizers that no other framework here has: transformers' own (training_args.py, OptimizerNames) and Axolotl's
+_OWN_OPTIMIZERS = (
+    "adamw_torch_4bit", "adamw_torch_8bit", "adamw_apex_fused", "adamw_anyprecision", "ademamix", "ademamix_8bit",
+    "paged_ademamix_32bit", "paged_ademamix_8bit", "paged_lion_32bit", "rmsprop_bnb", "rmsprop_bnb_8bit",
+    "rmsprop_bnb_32bit", "galore_adamw", "galore_adamw_8bit", "galore_adafactor", "lomo", "adalomo", "grokadamw",
+    "schedule_free_radam", "schedule_free_adamw", "schedule_free_sgd", "apollo_adamw", "stable_adamw", "optimi_adamw",
+    "ao_adamw_4bit", "ao_adamw_8bit", "ao_adamw_fp8", "adopt_adamw", "adamc", "came_pytorch", "muon", "muon_8bit",
+    "dion", "sinkgd", "polora", "flash_adamw", "flash_adam", "flash_sgd", "flash_sgdw", "flash_lion", "scao",
+    "q_galore_adamw8bit",
+)  # fmt: skip
 
 # spelling -> (optimizer, fused kernel)
 _OPTIMIZERS: Mapping[str, tuple[str, bool]] = {
@@ -59,6 +70,7 @@ _OPTIMIZERS: Mapping[str, tuple[str, bool]] = {
     "lion_32bit": ("lion", False),
     "lion_8bit": ("lion_8bit", False),
     "paged_lion_8bit": ("paged_lion_8bit", False),
+    **{name: (name, False) for name in _OWN_OPTIMIZERS},
 }
 
 
@@ -88,17 +100,20 @@ def _encode_modules(value: Any, _: View) -> Value:
     return list(dict.fromkeys(str(name).split(".", 1)[0] for name in value))
 
 
+_MATCHING, _LINEAR = "the modules that match ", "all linear layers of the model"
+
+
 def _targets(keys: Keys, _: Reader) -> Mapping[str, Decoded]:
     listed = keys.get("lora_target_modules")
     if isinstance(listed, str):
-        found: object = External(f"the modules that match {listed}")
+        found: object = External(f"{_MATCHING}{listed}")
     elif listed:
         found = tuple(str(name) for name in listed) if isinstance(listed, list) else ()
     else:
         found = ()
     if keys.get("lora_target_linear"):
         extra = found if isinstance(found, tuple) else ()
-        found = External("all linear layers of the model" + (f" and {', '.join(extra)}" if extra else ""))
+        found = External(_LINEAR + (f" and {', '.join(extra)}" if extra else ""))
     return {"adapter.target_modules": Decoded(found, tuple(keys))}
 
 
@@ -106,8 +121,12 @@ def _propose_targets(wanted: Mapping[str, Any], view: Reader) -> Iterator[Mappin
     modules = wanted["adapter.target_modules"]
     if isinstance(modules, tuple):
         yield {"lora_target_modules": _encode_modules(modules, view)}
-    elif isinstance(modules, External):
+    elif isinstance(modules, External) and modules.reference.startswith(_MATCHING):
+        yield {"lora_target_modules": modules.reference.removeprefix(_MATCHING)}
+    elif isinstance(modules, External) and modules.reference.startswith(_LINEAR):
         yield {"lora_target_linear": True}
+        others = modules.reference.removeprefix(f"{_LINEAR} and ").split(", ")
+        yield {"lora_target_linear": True, "lora_target_modules": list(others)}
 
 
 def _adapter_dtype(view: Any) -> object:
@@ -162,6 +181,9 @@ def _propose_schedule(wanted: Mapping[str, Any], _: Reader) -> Iterator[Mapping[
     yield {"lr_scheduler": "constant_with_warmup" if name == "constant" and warm else name}
 
 
+_OF_ALL = " of all steps"
+
+
 def _warmup(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     """core/builders/base.py, _configure_warmup_and_logging: steps, else a share of all, else 3 %; 1 becomes 2."""
     if reader.value("lr_scheduler") == "constant":
@@ -170,7 +192,7 @@ def _warmup(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     args: tuple[str, ...] = ("warmup_steps",)
     total = reader.get("duration.max_steps")
     if steps is None and (ratio := keys.get("warmup_ratio")) is not None:
-        steps = int(float(ratio) * total) if isinstance(total, int) else f"{ratio} of all steps"  # type: ignore[arg-type]
+        steps = int(float(ratio) * total) if isinstance(total, int) else f"{ratio}{_OF_ALL}"  # type: ignore[arg-type]
         args = ("warmup_ratio",)
     elif steps is None:
         steps = min(int(0.03 * total), 100) if isinstance(total, int) else "3 % of all steps, at most 100"
@@ -183,6 +205,8 @@ def _propose_warmup(wanted: Mapping[str, Any], _: Reader) -> Iterator[Mapping[st
     steps = wanted.get("schedule.warmup_steps")
     if isinstance(steps, int):
         yield {"warmup_steps": steps}
+    elif str(steps).endswith(_OF_ALL):
+        yield {"warmup_ratio": float(str(steps).removesuffix(_OF_ALL))}
 
 
 def _log_every(view: Any) -> object:
@@ -201,19 +225,39 @@ def _effective(reader: Reader) -> Mapping[str, Decoded]:
     return {"batch.effective": Decoded(micro * steps * world // split)}
 
 
+def _partial_step(reader: Reader) -> Mapping[str, Decoded]:
+    rows, size, steps = reader.context.rows, reader.get("batch.micro_size"), reader.get("batch.accumulation")
+    whole = False
+    if rows is not None and reader.get("parallel.world_size") == 1 and not reader.get("sequence.packing"):
+        batches = rows // size if reader.get("duration.partial_batch") == "dropped" else -(-rows // size)
+        whole = batches % steps == 0
+    return {"duration.partial_step": Decoded("nothing is left over" if whole else "short step")}
+
+
 # --- data order, precision, saving ------------------------------------------------------------------------------
 
 
 def _order(reader: Reader) -> Mapping[str, Decoded]:
-    """core/builders/causal.py, core/trainers/base.py; the trainer's own seed is 42 where none is said."""
+    """core/builders/causal.py, core/trainers/base.py; the trainer's own seed is 42 where none is said.
+
+    Several sources are shuffled when they are joined, whatever curriculum_sampling says; one is not (utils/data/shared.py).
+    """
+    merged = reader.or_default("shuffle_merged_datasets")
+    said = ("shuffle_merged_datasets",)
     if not reader.get("data.shuffle"):
-        return {"data.order": Decoded("as stored")}
+        listed = reader.value("datasets")
+        joined = merged and isinstance(listed, list) and len(listed) > 1
+        return {"data.order": Decoded("as stored" + (", of rows shuffled once before" if joined else ""), said)}
     if reader.get("sequence.packing"):
         return {"data.order": Decoded("packs in random order, drawn anew in each run")}
     seed = reader.get("seed.value")
-    merged = reader.or_default("shuffle_merged_datasets")
     text = f"permutation of seed {42 if seed == 'random' else seed}, anew each epoch"
-    return {"data.order": Decoded(text + (", of rows shuffled once before" if merged else ""))}
+    return {"data.order": Decoded(text + (", of rows shuffled once before" if merged else ""), said)}
+
+
+def _propose_stored(wanted: Mapping[str, Any], reader: Reader) -> Iterator[Mapping[str, Value]]:
+    if wanted.get("data.order") == "as stored" != reader.get("data.order"):
+        yield {"shuffle_merged_datasets": False}
 
 
 def _propose_order(wanted: Mapping[str, Any], _: Reader) -> Iterator[Mapping[str, Value]]:
@@ -255,6 +299,7 @@ def _propose_precision(wanted: Mapping[str, Any], _: Reader) -> Iterator[Mapping
         raise CannotSay(f"Axolotl trains in fp32, bf16 or fp16, not in {weights}")
 
 
+_TIMES = " times an epoch"
 _SAVE_KEYS = ("save_steps", "save_strategy", "saves_per_epoch")
 
 
@@ -262,7 +307,7 @@ def _saving(keys: Keys, _: Reader) -> Mapping[str, Decoded]:
     """core/builders/base.py, _configure_save_and_eval_strategy."""
     args = tuple(keys)
     if keys.get("saves_per_epoch"):
-        every = f"{keys['saves_per_epoch']} times an epoch"
+        every = f"{keys['saves_per_epoch']}{_TIMES}"
         return {"saving.every": Decoded("epoch" if keys["saves_per_epoch"] == 1 else every, args)}
     if keys.get("save_steps"):
         return {"saving.every": Decoded(f"{keys['save_steps']} steps", args)}
@@ -271,6 +316,8 @@ def _saving(keys: Keys, _: Reader) -> Mapping[str, Decoded]:
 
 def _propose_saving(wanted: Mapping[str, Any], _: Reader) -> Iterator[Mapping[str, Value]]:
     every = str(wanted.get("saving.every"))
+    if every.endswith(_TIMES):
+        yield {"saves_per_epoch": int(every.split()[0])}
     if every.endswith(" steps") and every.split()[0].isdigit():
         yield {"save_steps": int(every.split()[0])}
     elif every in ("epoch", "no"):
@@ -300,7 +347,7 @@ _EVAL_KEYS = ("eval_steps", "eval_strategy", "evals_per_epoch")
 
 def _evaluation(keys: Keys, _: Reader) -> Mapping[str, Decoded]:
     if keys.get("evals_per_epoch"):
-        return {"evaluation.every": Decoded(f"{keys['evals_per_epoch']} times an epoch", tuple(keys))}
+        return {"evaluation.every": Decoded(f"{keys['evals_per_epoch']}{_TIMES}", tuple(keys))}
     if keys.get("eval_steps"):
         return {"evaluation.every": Decoded(f"{keys['eval_steps']} steps", tuple(keys))}
     return {"evaluation.every": Decoded(keys.get("eval_strategy") or "no", tuple(keys))}
@@ -308,10 +355,15 @@ def _evaluation(keys: Keys, _: Reader) -> Mapping[str, Decoded]:
 
 def _propose_evaluation(wanted: Mapping[str, Any], _: Reader) -> Iterator[Mapping[str, Value]]:
     every = str(wanted.get("evaluation.every"))
+    if every.endswith(_TIMES):
+        yield {"evals_per_epoch": int(every.split()[0])}
     if every.endswith(" steps") and every.split()[0].isdigit():
         yield {"eval_strategy": "steps", "eval_steps": int(every.split()[0])}
     elif every in ("epoch", "no"):
         yield {"eval_strategy": every}
+
+
+_OF_ROWS = " of the training rows"
 
 
 def _evaluated(keys: Keys, _: Reader) -> Mapping[str, Decoded]:
@@ -319,12 +371,15 @@ def _evaluated(keys: Keys, _: Reader) -> Mapping[str, Decoded]:
         return {"evaluation.data": Decoded(External("test_datasets"), ("test_datasets",))}
     share = keys.get("val_set_size")
     args = tuple(key for key in keys if key == "val_set_size")
-    return {"evaluation.data": Decoded(f"{share} of the training rows" if share else None, args)}
+    return {"evaluation.data": Decoded(f"{share}{_OF_ROWS}" if share else None, args)}
 
 
 def _propose_evaluated(wanted: Mapping[str, Any], _: Reader) -> Iterator[Mapping[str, Value]]:
-    if wanted.get("evaluation.data") is None:
+    data = wanted.get("evaluation.data")
+    if data is None:
         yield {"val_set_size": 0.0}
+    elif str(data).endswith(_OF_ROWS):
+        yield {"val_set_size": float(str(data).removesuffix(_OF_ROWS))}
     else:
         raise CannotSay("rows of their own for evaluation are not yet written; add them under test_datasets")
 
@@ -404,19 +459,37 @@ def _propose_strategy(wanted: Mapping[str, Any], _: Reader) -> Iterator[Mapping[
         yield {"fsdp_version": 2, "fsdp_config.auto_wrap_policy": "TRANSFORMER_BASED_WRAP"}
 
 
-_LAUNCHED = re.compile(r"--(?:num[-_]processes|nproc[-_]per[-_]node)[= ]+(\w+)")
-_PYTHON = re.compile(r"axolotl train\b.*--launcher[= ]python\b")
+_COMMAND = re.compile(r"axolotl[ .](?:cli\.)?train\b")
+_PROCESSES = re.compile(r"--num[-_]processes[= ]+(\w+)")
+_EACH = re.compile(r"--nproc[-_]per[-_]node[= ]+(\w+)")
+_NODES = re.compile(r"--(?:nnodes|num[-_]machines)[= ]+(\S+)")
+_PYTHON = re.compile(r"--launcher[= ]python\b")
 
 
 def launched(reader: Reader) -> int | None:
     """The number of processes: told, else from a launch command in the file's header; None where nothing tells."""
     if reader.context.world_size is not None:
         return reader.context.world_size
-    text = "\n".join(reader.document.header)
-    if _PYTHON.search(text):
+    command = _command(reader)
+    if _PYTHON.search(command):
         return 1
-    found = _LAUNCHED.search(text)
-    return int(found[1]) if found and found[1].isdigit() else None
+    if (total := _PROCESSES.search(command)) is not None:
+        return int(total[1]) if total[1].isdigit() else None
+    each, nodes = _EACH.search(command), _NODES.search(command)
+    count = "1" if nodes is None else nodes[1]
+    return int(each[1]) * int(count) if each and each[1].isdigit() and count.isdigit() else None
+
+
+def _command(reader: Reader) -> str:
+    """The first launch command in the file's header."""
+    return next((line for line in reader.document.header if _COMMAND.search(line)), "")
+
+
+def _nodes(reader: Reader) -> Mapping[str, Decoded]:
+    if reader.context.nodes is not None:
+        return {"launch.nodes": Decoded(reader.context.nodes)}
+    found = _NODES.search(_command(reader))
+    return {"launch.nodes": Decoded(1 if found is None else int(found[1]) if found[1].isdigit() else NODES)}
 
 
 def _world(reader: Reader) -> Mapping[str, Decoded]:
@@ -432,9 +505,20 @@ def _architecture(reader: Reader) -> Mapping[str, Decoded]:
 
 
 def _normalisation(reader: Reader) -> Mapping[str, Decoded]:
+    """With monkeypatch/loss/chunked.py in the loss's place, transformers' trainer counts labels before the shift."""
     alone = reader.get("parallel.strategy") == "single"
     text = "tokens of the step" if alone else "tokens of the step, each device by itself"
+    if reader.get("memory.chunked_loss") and _trains_bos(reader):
+        text += ", and the first of each row"
     return {"gradient.loss_normalisation": Decoded(text)}
+
+
+def _trains_bos(reader: Reader) -> bool:
+    """Whether BOS has a label: raw text, and prompts that are trained (prompt_tokenizers.py)."""
+    listed = reader.value("datasets")
+    kinds = [entry.get("type") for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
+    prompts = bool(reader.or_default("train_on_inputs"))
+    return any(kind == "completion" or (prompts and kind not in ("chat_template", "input_output")) for kind in kinds)
 
 
 def _decay_scope(reader: Reader) -> Mapping[str, Decoded]:
@@ -446,10 +530,15 @@ def _saved_weights(reader: Reader) -> Mapping[str, Decoded]:
     return {"saving.weights": Decoded("adapter" if reader.get("adapter.method") != "none" else "full")}
 
 
-def _packing_algorithm(reader: Reader) -> Mapping[str, Decoded]:
+def _packing_algorithm(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     in_order = reader.or_default("sample_packing_sequentially") and not reader.get("data.shuffle")
     text = "greedy in order" if in_order else "first fit"
-    return {"sequence.packing_algorithm": Decoded(text, ("sample_packing_sequentially",))}
+    return {"sequence.packing_algorithm": Decoded(text, tuple(keys))}
+
+
+def _propose_packing_algorithm(wanted: Mapping[str, Any], reader: Reader) -> Iterator[Mapping[str, Value]]:
+    if wanted.get("sequence.packing_algorithm") == "greedy in order" and not reader.get("data.shuffle"):
+        yield {"sample_packing_sequentially": True}
 
 
 _KERNELS = ("lora_mlp_kernel", "lora_qkv_kernel", "lora_o_kernel", "lora_embedding_kernel")
@@ -475,18 +564,31 @@ def _encode_seed(value: Any, _: View) -> Value:
 _SEED = Codec(lambda value, _: value, _encode_seed)
 
 
-def _special_tokens(reader: Reader) -> Mapping[str, Decoded]:
-    given = reader.value("special_tokens")
-    tokens = {key: value for key, value in given.items() if value is not None} if isinstance(given, dict) else {}
+def _special_tokens(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
+    given = keys.get("special_tokens", {})
+    given = {**given} if isinstance(given, dict) else {}
+    given |= {key.split(".")[1]: value for key, value in keys.items() if key.startswith("special_tokens.")}
+    tokens: dict[str, Value] = {key: value for key, value in given.items() if value is not None}
     eos = tokens.pop("eos_token", "own")
-    added = reader.value("tokens")
-    if isinstance(added, list) and added:
-        tokens["added"] = added
-    others = tuple(f"special_tokens.{key}" for key in tokens if key != "added")
+    others = tuple(f"special_tokens.{key}" for key in tokens)
+    if keys.get("tokens"):
+        tokens["added"] = keys["tokens"]
     return {
         "tokenizer.eos_token": Decoded(eos, ("special_tokens.eos_token",)),
         "tokenizer.special_tokens": Decoded(tokens or "own", (*others, "tokens")),
     }
+
+
+def _propose_special_tokens(wanted: Mapping[str, Any], reader: Reader) -> Iterator[Mapping[str, Value]]:
+    tokens = wanted.get("tokenizer.special_tokens")
+    if not isinstance(tokens, Mapping):
+        return
+    keys = {f"special_tokens.{name}": value for name, value in tokens.items() if name != "added"}
+    if wanted.get("tokenizer.eos_token") != "own":
+        keys["special_tokens.eos_token"] = wanted["tokenizer.eos_token"]
+    if tokens.get("added"):
+        keys["tokens"] = tokens["added"]
+    yield keys
 
 
 _CLIP = Codec(lambda value, _: value or None, lambda value, _: 0.0 if value is None else value)
@@ -576,8 +678,8 @@ ENTRIES: tuple[Entry, ...] = (
     Field("revision_of_model", "model.revision", absent=None, quiet=True),
     Field("trust_remote_code", "model.trust_remote_code", absent=False, quiet=True),
     Field("tokenizer_config", "tokenizer.source", absent="model", quiet=True),
-    Derived(("tokenizer.eos_token", "tokenizer.special_tokens"), _special_tokens, "the tokenizer's own",
-            keys=("special_tokens", "tokens")),
+    Group(("special_tokens", "tokens"), ("tokenizer.eos_token", "tokenizer.special_tokens"), _special_tokens,
+          _propose_special_tokens),
     Field("attn_implementation", "model.attention", absent="auto"),
     Field("overrides_of_model_config", "model.config_overrides", absent={}, quiet=True),
     Field("unfrozen_parameters", "model.trainable", _TRAINABLE, absent="all", quiet=True),
@@ -607,6 +709,7 @@ ENTRIES: tuple[Entry, ...] = (
     Field("dataset_prepared_path", "data.prepared_path", _PREPARED, absent="last_run_prepared"),
     Field("curriculum_sampling", "data.shuffle", names({False: True, True: False}), absent=True, quiet=True),
     Derived(("data.order",), _order, "core/builders/causal.py: rows are drawn by a sampler seeded with seed"),
+    Group(("shuffle_merged_datasets",), ("data.order",), lambda _keys, reader: _order(reader), _propose_stored),
     Group(("seed", "shuffle_merged_datasets"), ("data.order",), lambda _keys, reader: _order(reader), _propose_order,
           exact_only=True),
     Field("streaming", "data.streaming", absent=False, quiet=True),
@@ -616,8 +719,8 @@ ENTRIES: tuple[Entry, ...] = (
     Field("sequence_len", "sequence.max_length"),
     Group(("excess_length_strategy",), ("sequence.overlong",), _overlong, _propose_overlong),
     Field("sample_packing", "sequence.packing", absent=False),
-    Derived(("sequence.packing_algorithm",), _packing_algorithm, "utils/samplers/multipack.py",
-            keys=("sample_packing_sequentially",)),
+    Group(("sample_packing_sequentially",), ("sequence.packing_algorithm",), _packing_algorithm,
+          _propose_packing_algorithm),
     Always("sequence.split_across_packs", False, "utils/samplers/multipack.py: rows stay whole"),
     Field("pad_to_sequence_len", "sequence.padding", names({False: "longest", True: "max_length"}),
           absent=lambda view: "max_length" if view.get("sequence.packing") else "longest", quiet=True),
@@ -633,7 +736,7 @@ ENTRIES: tuple[Entry, ...] = (
           when=is_("sequence.packing", False)),
     Always("duration.partial_batch", "dropped", "utils/samplers/multipack.py drops an incomplete batch of packs",
            when=is_("sequence.packing", True)),
-    Always("duration.partial_step", "short step", "transformers' trainer ends each epoch with a shorter step"),
+    Derived(("duration.partial_step",), _partial_step, "transformers' trainer ends each epoch with a shorter step"),
     Missing("duration.epoch_steps", "all of the epoch", "max_steps ends the run, not an epoch"),
     Heading("Optimizer and schedule"),
     Group(("optimizer",), ("optimizer.name", "optimizer.fused"), _optimizer, _propose_optimizer),
@@ -678,7 +781,7 @@ ENTRIES: tuple[Entry, ...] = (
     Field("context_parallel_size", "parallel.context", absent=1, quiet=True),
     Field("dp_replicate_size", "parallel.replicate", absent=1, quiet=True),
     Always("launch.device", "cuda", "a GPU is used where there is one"),
-    Always("launch.nodes", 1, "the launch command decides it"),
+    Derived(("launch.nodes",), _nodes, "the launch command decides it"),
     Heading("Evaluation"),
     Group(("val_set_size", "test_datasets"), ("evaluation.data",), _evaluated, _propose_evaluated),
     Group(_EVAL_KEYS, ("evaluation.every",), _evaluation, _propose_evaluation),

@@ -27,7 +27,8 @@ class Kind(StrEnum):
     SHAREGPT = "sharegpt chat"
     OPENAI = "openai chat"
     PLAIN = "plain text"
-    PREFERENCE = "preference pairs"
+    PREFERENCE = "pairs of chats"
+    PAIRED = "question and two answers"
     MULTIMODAL = "images and text"
 
 
@@ -59,7 +60,9 @@ _POSITION = "recipes hand the tokenizer over by position, which this class refus
 _ALPACA = Builder(Kind.ALPACA, {"instruction": "instruction", "input": "input", "output": "output"})
 _PAIR = Builder(Kind.PAIR, {"input": "input", "output": "output"}, ("input", "output"))
 _PLAIN = Builder(Kind.PLAIN, split_across_pack=None)
-_PREFERENCE = Builder(Kind.PREFERENCE, packs=False)
+_CHOSEN = Builder(
+    Kind.PREFERENCE, {"chosen": "chosen", "rejected": "rejected"}, ("chosen", "rejected"), packs=False
+)
 _MULTIMODAL = Builder(Kind.MULTIMODAL, packs=False)
 
 BUILDERS: Mapping[str, Builder] = {
@@ -88,9 +91,14 @@ BUILDERS: Mapping[str, Builder] = {
         calls=_HERE + "text_completion_dataset",
         fails=_KWARGS,
     ),
-    _HERE + "preference_dataset": _PREFERENCE,
-    _HERE + "hh_rlhf_helpful_dataset": _PREFERENCE,
-    _HERE + "stack_exchange_paired_dataset": replace(_PREFERENCE, load={"data_dir": "data/rl"}),
+    _HERE + "preference_dataset": _CHOSEN,
+    _HERE + "hh_rlhf_helpful_dataset": _CHOSEN,
+    _HERE + "stack_exchange_paired_dataset": Builder(
+        Kind.PAIRED,
+        {"prompt": "question", "chosen": "response_j", "rejected": "response_k"},
+        load={"data_dir": "data/rl"},
+        packs=False,
+    ),
     _HERE + "multimodal.the_cauldron_dataset": replace(_MULTIMODAL, subset="subset"),
     _HERE + "multimodal.llava_instruct_dataset": _MULTIMODAL,
     _HERE + "multimodal.multimodal_chat_dataset": _MULTIMODAL,
@@ -104,10 +112,12 @@ NOT_FROM_CONFIG: Mapping[str, str] = {
     _HERE + "PackedDataset": "a config cannot hold the data set it is made of",
 }
 
-_NOT_RENDERED = {
-    Kind.PREFERENCE: "preference pairs are not rendered",
-    Kind.MULTIMODAL: "images are not rendered",
-}
+_NOT_RENDERED = {Kind.MULTIMODAL: "images are not rendered"}
+_PAIRS = (Kind.PREFERENCE, Kind.PAIRED)
+_SHARED = (
+    "only what the two replies do not share changes the loss: whatever else is trained, in the header or before, gives "
+    "both the same term, as long as the rows' two conversations differ in their last message only"
+)
 _SHAREGPT = {"system": "system", "human": "user", "gpt": "assistant"}
 _OPENAI = {role: role for role in ("system", "user", "assistant")}
 _LOADERS = ("json", "csv", "text", "parquet", "arrow")
@@ -263,6 +273,13 @@ class _Reader:
 
     def rendering(self) -> dict[str, Decoded]:
         fed, masked = self._fed_by()
+        if self.builder.kind in _PAIRS:
+            chosen, rejected = (self._rendering(fed + masked, reply) for reply in ("chosen", "rejected"))
+            return {
+                "text": Decoded(chosen, _names(self.args, *fed)),
+                "rejected": Decoded(rejected, _names(self.args, *fed)),
+                "loss_mask": Decoded(chosen, _names(self.args, *masked), _SHARED),
+            }
         used = self._rendering(fed + masked)
         return {
             "text": Decoded(used, _names(self.args, *fed)),
@@ -276,14 +293,15 @@ class _Reader:
                 return (("add_eos",) if self.builder.columns else ("column", "add_eos")), ()
             case Kind.CHAT:
                 return ("conversation_column", "conversation_style", "new_system_prompt"), ("train_on_input",)
-            case Kind.ALPACA:
+            case Kind.ALPACA | Kind.PAIRED:
                 return ("column_map",), ("train_on_input",)
             case Kind.MULTIMODAL:
                 return ("column_map", "new_system_prompt", "image_dir", "image_tag"), ()
             case _:
                 return ("column_map", "new_system_prompt"), ("train_on_input",)
 
-    def _rendering(self, feeding: tuple[str, ...]) -> Rendering | Unresolved:
+    def _rendering(self, feeding: tuple[str, ...], reply: str = "") -> Rendering | Unresolved:
+        """`reply` names the one of a pair's two replies that is meant."""
         kind = self.builder.kind
         if kind in _NOT_RENDERED:
             return Unresolved(_NOT_RENDERED[kind])
@@ -296,11 +314,12 @@ class _Reader:
             if shape is None:
                 return Unresolved(self.tokenizer)
             return Rendering(self._plain(shape), f"plain text with the {family} tokenizer's BOS and EOS")
-        talk = self._conversation()
+        talk = self._conversation(reply)
         if isinstance(talk, Unresolved):
             return talk
         inside = "" if self.prompt_template is None else " and its prompt template"
-        return Rendering((talk,), f"{self._kind()} in the {family} chat format{inside}")
+        of = f", the {reply} reply," if reply else ""
+        return Rendering((talk,), f"{self._kind()}{of} in the {family} chat format{inside}")
 
     def _kind(self) -> Kind:
         """The kind with the chat's style settled; CHAT for one that torchtune does not know."""
@@ -317,7 +336,7 @@ class _Reader:
             segments += (Text(eos, True),)
         return segments if shape.empty_completion else (When(name, segments, (Column(name),)),)
 
-    def _conversation(self) -> Conversation | Unresolved:
+    def _conversation(self, reply: str) -> Conversation | Unresolved:
         shape = chat_format(self.tokenizer, self.prompt_template, self.version)
         if isinstance(shape, Unresolved):
             return shape
@@ -330,9 +349,16 @@ class _Reader:
             self._loss(shape[1], system is not None),
             system=None if system is None else str(system),
             replace_system=system is not None,
-            ordered=True,
+            ordered=not reply,
         )
+        if reply:
+            talk = replace(talk, loss=replace(shape[1], header=False, last_only=True))
         match self._kind():
+            case Kind.PREFERENCE:
+                return replace(talk, column=columns[reply], roles=_OPENAI)
+            case Kind.PAIRED:
+                user, answer = Column(columns["prompt"]), Column(columns[reply])
+                return replace(talk, turns=(Turn("user", (user,)), Turn("assistant", (answer,))))
             case Kind.ALPACA:
                 prompt = _alpaca_prompt(columns["instruction"], columns["input"])
                 return replace(talk, turns=(Turn("user", prompt), Turn("assistant", (Column(columns["output"]),))))
@@ -366,7 +392,9 @@ class _Reader:
         missing = [name for name in required if name not in mapped]
         if missing:
             return Unresolved("column_map without " + " and ".join(missing))
-        return {**self.builder.columns, **{name: str(column) for name, column in mapped.items()}}
+        # this builder's own names hold only where there is no map at all
+        kept = {name: name for name in self.builder.columns} if self.builder.kind is Kind.PAIRED else self.builder.columns
+        return {**kept, **{name: str(column) for name, column in mapped.items()}}
 
     def _loss(self, base: Loss, replaced: bool) -> Loss:
         """Trained roles. A system message is masked if it is the config's own, and on main always."""

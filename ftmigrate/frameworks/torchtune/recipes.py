@@ -59,8 +59,10 @@ def distributed(recipe: str | None, version: str) -> bool:
     return bool(recipes(version).get(recipe or "", {}).get("", {}).get("distributed"))
 
 
-def launched(document: Document) -> tuple[int | None, int]:
-    """Processes and nodes that the launch command in the header starts; None where it does not tell."""
+def launched(document: Document) -> tuple[int | None, int | None]:
+    """Processes and nodes that the launch command (else the one in the header) starts; None where it does not tell."""
+    if document.launch is not None:
+        return document.launch.processes, document.launch.nodes
     text = "\n".join(document.header)
     processes, nodes = _PROCESSES.search(text), _NODES.search(text)
     count = int(nodes[1]) if nodes else 1
@@ -73,6 +75,8 @@ def recognise(document: Document, told: str | None, version: str) -> tuple[str |
     if told is not None:
         name = told.removesuffix(".py").removeprefix("recipes/")
         return name, "told by --recipe" if name in known else f"told by --recipe; {name} is no recipe of this version"
+    if document.launch is not None and document.launch.recipe is not None:
+        return _started(document.launch.recipe, known, version)
     text = "\n".join(document.header)
     for pattern, how in ((_RUN, "named by `tune run` in the file's comments"), (_FILE, "named in the file's comments")):
         named = [name if name in known else f"dev/{name}" for name in pattern.findall(text + "\n")]
@@ -81,6 +85,18 @@ def recognise(document: Document, told: str | None, version: str) -> tuple[str |
             # comments may name a recipe for an earlier step as well, so the keys choose among those named
             return min(named, key=lambda name: _misfit(document, known[name])), how
     return _infer(document, known)
+
+
+def _started(told: str, known: Mapping[str, object], version: str) -> tuple[str, str]:
+    """The recipe that a launch command starts. A file counts as the recipe of the same name, and that is said."""
+    how = "named by the launch command"
+    if told in known:
+        return told, how
+    stem = told.removesuffix(".py").split("/")[-1]
+    for name in (stem, f"dev/{stem}"):
+        if name in known and ("/" in told or told.endswith(".py")):
+            return name, f"{how} as the file {told}, which is taken for torchtune's own recipe of that name"
+    return told, f"{how}; {told} is no recipe of torchtune {version}: name the one that it was made from with --recipe"
 
 
 def _misfit(document: Document, facts: Mapping[str, Facts]) -> int:

@@ -73,4 +73,10 @@ def packing(reader: Reader) -> Mapping[str, Decoded]:
     return found or {"packed": Decoded(False), "split_across_pack": Decoded(False)}
 
 
+def plain_text(reader: Reader) -> bool:
+    """Whether a source is raw text, whose BOS has a label."""
+    builders = (datasets.BUILDERS.get(str(entry.get("_component_"))) for _, entry in _entries(reader))
+    return any(builder is not None and builder.kind is datasets.Kind.PLAIN for builder in builders)
+
+
 ENTRY = Sources(("dataset",), _TOKENIZER, decode)

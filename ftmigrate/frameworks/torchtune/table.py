@@ -5,6 +5,7 @@ Sources are files of the torchtune 0.6.1 wheel unless another version is named; 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -29,15 +30,18 @@ from ftmigrate.frameworks.table import (
     Unread,
     names,
 )
-from ftmigrate.frameworks.torchtune import checkpoint, recipes, sources
+from ftmigrate.frameworks.torchtune import checkpoint, objectives, recipes, sources
 from ftmigrate.frameworks.torchtune.chat_formats import tokenizer_format
 from ftmigrate.run.conditions import Condition, View, is_, is_not
-from ftmigrate.run.model import WORLD_SIZE, Claim, ClaimKind, External, Symbol
+from ftmigrate.run.methods import PREFERENCE
+from ftmigrate.run.model import NODES, WORLD_SIZE, Claim, ClaimKind, External, Symbol
 from ftmigrate.run.source import Decoded
 
 _LORA = is_not("adapter.method", "none")
 _FSDP = is_("parallel.strategy", "fsdp2")
 _RESUMED = is_not("saving.resume", False)
+_PAIRS = is_("method.name", *PREFERENCE)
+_QAT = is_("method.name", "qat")
 
 _OPTIMIZERS = {
     "torch.optim.AdamW": "adamw",
@@ -185,7 +189,18 @@ _DIMENSIONS = tuple(
     f"model.{name}"
     for name in ("vocab_size", "num_layers", "num_heads", "num_kv_heads", "embed_dim", "max_seq_len", "intermediate_dim",
                  "norm_eps", "rope_base", "scale_factor", "head_dim", "attn_bias", "tie_word_embeddings",
-                 "old_context_len", "q_proj_bias", "k_proj_bias", "v_proj_bias", "q_norm", "k_norm")
+                 "old_context_len", "q_proj_bias", "k_proj_bias", "v_proj_bias", "q_norm", "k_norm",
+                 # gemma2
+                 "final_capping_value", "hidden_capping_value", "query_pre_attn_scalar", "sliding_window_size",
+                 # llama4
+                 "attention_chunk_size", "experts_per_token", "hidden_dim", "mlp_hidden_dim", "moe_every_n_layers",
+                 "num_experts", "rope_high_freq_factor", "rope_low_freq_factor", "rope_scale_factor",
+                 "skip_rope_interval", "use_qk_norm", "use_scaled_rope", "use_shared_expert",
+                 # classifiers, and the parts of models for images
+                 "num_classes", "base_model_path", "encoder_max_seq_len", "fusion_interval", "num_special_tokens",
+                 "activation", "append_cls_token", "cls_output_dim", "in_channels", "max_num_tiles", "out_indices",
+                 "output_cls_projection", "patch_size", "tile_size", "use_rope", "use_tile_pos_embed", "ch_base", "ch_in",
+                 "ch_mults", "ch_out", "ch_z", "n_layers_per_resample_block", "resolution", "shift_factor")
 )  # fmt: skip
 
 
@@ -370,6 +385,14 @@ def _steps_per_epoch(reader: Reader) -> int | None:
     return int(-(-rows // world) // size // steps)
 
 
+def _partial_step(reader: Reader) -> Mapping[str, Decoded]:
+    rows, size, steps = reader.context.rows, reader.get("batch.micro_size"), reader.get("batch.accumulation")
+    whole = False
+    if rows is not None and reader.get("parallel.world_size") == 1 and not reader.get("sequence.packing"):
+        whole = isinstance(size, int) and isinstance(steps, int) and rows // size % steps == 0
+    return {"duration.partial_step": Decoded("nothing is left over" if whole else "carried over")}
+
+
 def _propose_duration(wanted: Mapping[str, Any], reader: Reader) -> Iterator[Mapping[str, Value]]:
     if isinstance(wanted.get("duration.epoch_steps"), int):
         yield {"max_steps_per_epoch": wanted["duration.epoch_steps"]}
@@ -406,6 +429,13 @@ def _world(reader: Reader) -> Mapping[str, Decoded]:
     return {"parallel.world_size": Decoded(told or recipes.launched(reader.document)[0] or WORLD_SIZE)}
 
 
+def _nodes(reader: Reader) -> Mapping[str, Decoded]:
+    if reader.context.nodes is not None:
+        return {"launch.nodes": Decoded(reader.context.nodes)}
+    found = recipes.launched(reader.document)[1]
+    return {"launch.nodes": Decoded(NODES if found is None else found)}
+
+
 def _strategy(reader: Reader) -> Mapping[str, Decoded]:
     spread = recipes.distributed(reader.recipe, reader.version)
     return {"parallel.strategy": Decoded("fsdp2" if spread else "single")}
@@ -421,7 +451,10 @@ def _wrapping(keys: Keys, _: Reader) -> Mapping[str, Decoded]:
 
 def _normalisation(reader: Reader) -> Mapping[str, Decoded]:
     alone = not recipes.distributed(reader.recipe, reader.version)
-    return {"gradient.loss_normalisation": Decoded("tokens of the step" if alone else "tokens of the step, all devices")}
+    text = "tokens of the step" if alone else "tokens of the step, all devices"
+    if reader.get("batch.accumulation") != 1 and sources.plain_text(reader):
+        text += ", micro batches weighted with the first of each row"
+    return {"gradient.loss_normalisation": Decoded(text)}
 
 
 def _order(reader: Reader) -> Mapping[str, Decoded]:
@@ -480,8 +513,18 @@ def _resume(keys: Keys, _: Reader) -> Mapping[str, Decoded]:
 
 
 def _clip(value: Any, _: View) -> object:
-    """`inf` (as text or number) only logs the norm."""
-    return None if value is None or str(value) in ("inf", ".inf") else float(value) if isinstance(value, str) else value
+    """`inf` (as text or number) only logs the norm; other text is no number and stops the run."""
+    found = _number(value) if isinstance(value, str) else value
+    if isinstance(found, str):
+        return Unresolved(f"clip_grad_norm: {found}")
+    return None if found == math.inf else found
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _deterministic(value: Any, _: View) -> object:
@@ -505,16 +548,6 @@ def _chunked(reader: Reader) -> Mapping[str, Decoded]:
 def _short(section: Value) -> str:
     given = section.items() if isinstance(section, dict) else enumerate(section) if isinstance(section, list) else ()
     return ", ".join(str(value) if key == "_component_" else f"{key}: {value}" for key, value in given)
-
-
-_CROSS_ENTROPY = ("torch.nn.CrossEntropyLoss", "torchtune.modules.loss.CEWithChunkedOutputLoss",
-                  "torchtune.modules.loss.LinearCrossEntropyLoss", "torchtune.modules.loss.SFTLoss")  # fmt: skip
-
-
-def _loss(reader: Reader) -> Mapping[str, Decoded]:
-    name = component(reader, "loss")
-    known = name in _CROSS_ENTROPY or reader.get("method.name") != "sft"
-    return {"method.loss": Decoded("cross entropy" if known else Unresolved(str(name)), ("loss._component_",))}
 
 
 def _evaluated(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
@@ -547,6 +580,11 @@ ENTRIES: tuple[Entry, ...] = (
     Field("model.attn_dropout", "model.config_overrides",
           Codec(lambda v, _: {"attention_dropout": v} if v else {}, lambda v, _: v.get("attention_dropout", 0.0)),
           absent={}),
+    Private("model.scaler_block_size", "rows of the 4-bit base weights that share a scale", off=(None,)),
+    *(
+        Private(f"model.{part}_lora", f"whether the {part} of a multimodal model gets adapters", off=())
+        for part in ("decoder", "fusion")
+    ),
     Unread("model.image_size", "the image size of the vision model, which its own config.json holds"),
     Private("model.decoder_trainable", "which part of a multimodal model's decoder is trained", off=()),
     Private("model.encoder_trainable", "which part of a multimodal model's encoder is trained", off=()),
@@ -570,6 +608,25 @@ ENTRIES: tuple[Entry, ...] = (
     Always("tokenizer.eos_token", "own", "the tokenizer's files are copied beside the weights unchanged"),
     Private("tokenizer.image_size", "the size images are scaled to", off=()),
     Private("tokenizer.max_num_tiles", "the number of tiles an image is cut into", off=()),
+    *(
+        Private(f"tokenizer.{name}", f"how images are prepared: {effect}", off=(None,))
+        for name, effect in (
+            ("image_mean", "the mean that is taken off"),
+            ("image_std", "the deviation that is divided by"),
+            ("tile_size", "the size of a tile"),
+            ("patch_size", "the size of a patch"),
+            ("pixel_shuffle_scaling_factor", "how far patches are put together"),
+            ("dtype", "their precision"),
+        )
+    ),
+    *(
+        Private(f"tokenizer.{name}", f"the {name.split('_')[0]} token", off=(None, own))
+        for name, own in (("bos_token", None), ("eos_token", "<|im_end|>"), ("pad_token", "<|endoftext|>"),
+                          ("unk_token", None))
+    ),
+    Private("tokenizer.truncate", "whether long rows are cut off", off=(True,)),
+    Unread("tokenizer.bpe_cache_size", "speed only: how many words are remembered with their tokens"),
+    Unread("tokenizer.errors", "only about turning tokens into text"),
     Private("tokenizer.truncation_type", "which end of a long row is cut off", off=("right", None)),
     Heading("Checkpoint"),
     Derived(("model.base",), _base, "the checkpoint directory"),
@@ -580,6 +637,9 @@ ENTRIES: tuple[Entry, ...] = (
     Missing("saving.safetensors", False, "this checkpointer writes torch files"),
     Field("checkpointer.keep_last_n_checkpoints", "saving.keep",
           Codec(lambda v, _: "all" if v is None else v, lambda v, _: None if v == "all" else v), absent="all"),
+    Private("checkpointer.resume_from_checkpoint",
+            "the checkpointer looks for a training state even where the run itself starts anew"),
+    Unread("checkpointer.process_group", "which processes save together; no file can name one"),
     Private("checkpointer.enable_dcp", "checkpoints are written in torch's distributed format"),
     Group(("resume_from_checkpoint", "checkpointer.recipe_checkpoint"), ("saving.resume",), _resume),
     Group(("save_adapter_weights_only",), ("saving.weights",), _saved),
@@ -608,8 +668,8 @@ ENTRIES: tuple[Entry, ...] = (
     Group(("max_steps_per_epoch", "epochs"), ("duration.max_steps", "duration.epoch_steps"), _duration,
           _propose_duration),
     Always("duration.partial_batch", "dropped", "every recipe's DataLoader has drop_last=True"),
-    Always("duration.partial_step", "carried over",
-           "gradients of left-over micro batches stay until the next epoch's first step"),
+    Derived(("duration.partial_step",), _partial_step,
+            "gradients of left-over micro batches stay until the next epoch's first step"),
     Heading("Optimizer and schedule"),
     Group(("optimizer._component_", "optimizer.betas"),
           ("optimizer.name", "optimizer.beta1", "optimizer.beta2", "optimizer.options"), _optimizer,
@@ -631,8 +691,26 @@ ENTRIES: tuple[Entry, ...] = (
     Missing("schedule.cycles", 0.5, "no scheduler"),
     Missing("schedule.min_ratio", 0.0, "the cosine goes down to 0"),
     Derived(("memory.chunked_loss",), _chunked, "the loss component"),
-    Derived(("method.loss",), _loss, "the loss component"),
+    Derived(("method.loss",), objectives.loss, "the loss component"),
     Private("loss.num_output_chunks", "number of chunks the loss is computed in", off=(8,)),
+    Private("loss.ignore_index", "tokens with this label are not trained", off=(-100,)),
+    Private("loss.weight", "weights of the tokens of the vocabulary", off=(None,)),
+    Private("loss.reduction", "how the losses of single tokens are put together", off=("mean",)),
+    Private("loss.reduce", "how the losses of single tokens are put together (old spelling)", off=(None,)),
+    Private("loss.size_average", "how the losses of single tokens are put together (old spelling)", off=(None,)),
+    Unread("loss.mask_ignored_tokens", "memory only: whether tokens that are not trained get logits"),
+    Private("loss.tp_enabled", "the output layer is spread over the tensor parallel group"),
+    *(
+        Private(f"loss.{name}", f"{effect}, in another method's loss", off=())
+        for name, effect in (
+            ("sym_kd_ratio", "mixture of both directions of the divergence"),
+            ("epsilon", "how far the policy may move in a step"),
+            ("kl_coeff", "strength of the pull towards the reference model"),
+            ("mask_pre_projection", "whether tokens that are not trained get logits"),
+            ("value_clip_range", "how far the value function may move in a step"),
+            ("value_coeff", "weight of the value function"),
+        )
+    ),
     Field("clip_grad_norm", "gradient.max_norm", Codec(_clip, lambda value, _: value), absent=None),
     Derived(("gradient.loss_normalisation",), _normalisation,
             "gradients are divided by the number of trained tokens of the whole step"),
@@ -648,14 +726,14 @@ ENTRIES: tuple[Entry, ...] = (
           absent="none"),
     Unread("activation_offloading_use_streams", "how activations are copied; no effect on training"),
     Field("compile", "memory.compile", Codec(_compiled, lambda value, _: value)),
+    Missing("memory.compile", False, "the recipe does not compile"),
     Unread("low_cpu_ram", "how weights are moved while loading; no effect on training"),
     Missing("memory.lora_kernels", False),
     Heading("Devices"),
     Field("device", "launch.device"),
     Derived(("parallel.strategy",), _strategy, "distributed recipes shard with FSDP2 (training/_distributed.py)"),
     Derived(("parallel.world_size",), _world, "--world-size, the launch command in the comments, or the recipe"),
-    Derived(("launch.nodes",), lambda r: {"launch.nodes": Decoded(recipes.launched(r.document)[1])},
-            "the launch command"),
+    Derived(("launch.nodes",), _nodes, "the launch command"),
     Field("fsdp_cpu_offload", "parallel.cpu_offload", absent=False, when=_FSDP),
     Field("fsdp_reshard_after_forward", "parallel.reshard_after_forward", absent=True, when=_FSDP),
     Group(("custom_sharded_layers",), ("parallel.wrapping",), _wrapping, when=_FSDP),
@@ -685,10 +763,29 @@ ENTRIES: tuple[Entry, ...] = (
     Field("cudnn_deterministic_mode", "seed.deterministic", Codec(_deterministic, lambda v, _: 1 if v else None),
           absent=False),
     Derived(("method.name",), lambda r: {"method.name": Decoded(recipes.method(r.recipe))}, "the recipe"),
-    Field("loss.beta", "method.beta"),
+    Field("loss.beta", "method.beta", when=_PAIRS),
+    Field("loss.gamma", "method.beta", when=_PAIRS),
     Missing("method.beta", 0.1),
-    Field("loss.label_smoothing", "method.label_smoothing"),
+    Field("loss.label_smoothing", "method.label_smoothing", when=_PAIRS),
     Missing("method.label_smoothing", 0.0),
+    Private("loss.beta", "strength of the pull, in another method's loss", off=()),
+    Private("loss.gamma", "steepness, in another method's loss", off=()),
+    Private("loss.label_smoothing", "weight that is spread over all other tokens", off=(0, 0.0)),
+    Group(objectives.REFERENCE_KEYS, ("method.reference",), objectives.reference, when=_PAIRS),
+    *(
+        Unread(f"ref_checkpointer.{name}", f"the reference model is only loaded: {what}", when=_PAIRS)
+        for name, what in (("output_dir", "nothing of it is written"), ("recipe_checkpoint", "it has no training state"),
+                           ("adapter_checkpoint", "it has no adapter"), ("safe_serialization", "nothing of it is written"))
+    ),
+    Group(objectives.QUANTIZER_KEYS, objectives.QAT_SETTINGS, objectives.quantizer, when=_QAT),
+    *(
+        Unread(f"quantizer.{name}", why, when=_QAT)
+        for name, why in (("precision", "replaced by dtype"), ("scales_precision", "scales are fp32 all the same"))
+    ),
+    Private("quantizer.padding_allowed", "layers whose width is no multiple of the group size are padded and rounded too",
+            when=_QAT),
+    Field("fake_quant_after_n_steps", "qat.after_steps", Codec(lambda v, _: objectives.starts(v), lambda v, _: v),
+          absent=None),
 )  # fmt: skip
 
 

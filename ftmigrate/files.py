@@ -1,0 +1,46 @@
+"""Writing files whole or not at all."""
+
+from __future__ import annotations
+
+import filecmp
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+
+def write_atomically(path: Path, text: str, *, force: bool = True) -> None:
+    """Write a whole file or nothing. A file that says the same is left untouched.
+
+    Raises FileExistsError where another file stands there, unless `force`.
+    """
+    with atomic(path, force=force) as stream:
+        stream.write(text)
+
+
+@contextmanager
+def atomic(path: Path, *, force: bool = True) -> Iterator[TextIO]:
+    """A stream whose text becomes the file when all of it is there. As `write_atomically`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
+            yield stream
+        if path.is_file() and filecmp.cmp(name, path, shallow=False):
+            Path(name).unlink()
+            return
+        if path.exists() and not force:
+            raise FileExistsError(f"{path} exists already; --force overwrites it")
+        os.chmod(name, 0o666 & ~_umask())
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,94 @@
+"""What torchtune's recipes beyond supervised fine-tuning minimise, and their reference models and quantizers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ftmigrate.document.model import Unresolved
+from ftmigrate.frameworks.reader import Reader
+from ftmigrate.frameworks.table import ABSENT, Keys
+from ftmigrate.run.methods import PREFERENCE, SUPERVISED
+from ftmigrate.run.source import Decoded
+
+_CROSS_ENTROPY = ("torch.nn.CrossEntropyLoss", "torchtune.modules.loss.CEWithChunkedOutputLoss",
+                  "torchtune.modules.loss.LinearCrossEntropyLoss", "torchtune.modules.loss.SFTLoss")  # fmt: skip
+
+# name of the class -> the loss; IPO and SimPO were taken out in 0.5.0
+_PREFERENCES = {
+    "DPOLoss": "sigmoid",
+    "RSOLoss": "hinge",
+    "IPOLoss": "squared distance of summed log probabilities (IPO)",
+    "SimPOLoss": "sigmoid of mean log probabilities with a margin (SimPO)",
+}
+_PLACES = ("torchtune.rlhf.loss", "torchtune.modules.loss")
+
+
+def loss(reader: Reader) -> Mapping[str, Decoded]:
+    """The loss component: cross entropy of the trained tokens, or what is minimised over the pairs."""
+    name = reader.value("loss._component_")
+    method = reader.get("method.name")
+    known: object = "cross entropy" if method not in (*SUPERVISED, *PREFERENCE) or name in _CROSS_ENTROPY else None
+    if method in PREFERENCE and isinstance(name, str) and name.startswith(_PLACES):
+        known = _PREFERENCES.get(name.rsplit(".", 1)[-1])
+    return {"method.loss": Decoded(known or Unresolved(str(name)), ("loss._component_",))}
+
+
+def reference(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
+    """LoRA recipes switch the adapter off; the full one loads a second checkpoint and freezes it."""
+    args = tuple(keys)
+    if reader.recipe != "full_dpo_distributed":
+        return {"method.reference": Decoded("the starting weights", ())}
+    section = reader.value("ref_checkpointer")
+    own = reader.value("checkpointer")
+    if not isinstance(section, dict):
+        return {"method.reference": Decoded(Unresolved("ref_checkpointer is missing"), args)}
+    wanted, given = ({part: tree.get(part) for part in _IDENTITY} for tree in (own if own is not ABSENT else {}, section))
+    if wanted == given:
+        why = "the same files as the checkpointer's"
+        return {"method.reference": Decoded("the starting weights", args, why)}
+    place = given["checkpoint_dir"]
+    found = place if place != wanted["checkpoint_dir"] else f"{place}, {given['checkpoint_files']}"
+    return {"method.reference": Decoded(found, args)}
+
+
+_IDENTITY = ("_component_", "checkpoint_dir", "checkpoint_files", "model_type")
+REFERENCE_KEYS = ("ref_checkpointer", *(f"ref_checkpointer.{name}" for name in _IDENTITY))
+
+
+def quantizer(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
+    """torchao's quantizers (quantization/qat/linear.py), prepared on the whole model or on its LoRA layers."""
+    name = str(keys.get("quantizer._component_"))
+    kind = name.rsplit(".", 1)[-1].removesuffix("ModuleSwap")
+    here = tuple(key for key in ("quantizer._component_",) if key in keys)
+    adapted = reader.get("adapter.method") != "none"
+    layers = "linear layers with an adapter" if adapted else "all linear layers"
+    tied = reader.table.default_of("model.tie_word_embeddings", reader)
+    if not adapted and tied is True:
+        layers += " but the output"
+    if not name.startswith(("torchtune.training", "torchao.quantization")) or kind not in _QUANTIZERS:
+        unknown = Decoded(Unresolved(name), here)
+        return {setting: unknown if setting == "qat.weight_dtype" else Decoded(None) for setting in QAT_SETTINGS}
+    activations, grid = _QUANTIZERS[kind]
+    size = reader.or_default("quantizer.groupsize")
+    sized = tuple(key for key in ("quantizer.groupsize",) if key in keys)
+    return {
+        "qat.weight_dtype": Decoded("int4", here),
+        "qat.activation_dtype": Decoded(activations, here),
+        "qat.group_size": Decoded(size, sized),
+        "qat.grid": Decoded(grid, here),
+        "qat.layers": Decoded(layers, here),
+    }
+
+
+# name -> what activations are rounded to, and where the values lie that weights are rounded to
+_QUANTIZERS: Mapping[str, tuple[str | None, str]] = {
+    "Int8DynActInt4WeightQATQuantizer": ("int8", "around zero"),
+    "Int4WeightOnlyQATQuantizer": (None, "between least and greatest"),
+}
+QUANTIZER_KEYS = ("quantizer._component_", "quantizer.groupsize")
+QAT_SETTINGS = ("qat.weight_dtype", "qat.activation_dtype", "qat.group_size", "qat.grid", "qat.layers")
+
+
+def starts(value: object) -> object:
+    """Rounding is switched off at step 0 and on again at the step that is named: never, if that is 0."""
+    return "never" if value == 0 else value
