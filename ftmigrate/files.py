@@ -16,6 +16,10 @@ def write_atomically(path: Path, text: str, *, force: bool = True) -> None:
 
     Raises FileExistsError where another file stands there, unless `force`.
     """
+    if path.is_file() and path.read_bytes() == text.encode():
+        return
+    if path.exists() and not force:
+        raise _exists(path)
     with atomic(path, force=force) as stream:
         stream.write(text)
 
@@ -32,12 +36,16 @@ def atomic(path: Path, *, force: bool = True) -> Iterator[TextIO]:
             Path(name).unlink()
             return
         if path.exists() and not force:
-            raise FileExistsError(f"{path} exists already; --force overwrites it")
+            raise _exists(path)
         os.chmod(name, 0o666 & ~_umask())
         os.replace(name, path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def _exists(path: Path) -> FileExistsError:
+    return FileExistsError(f"{path} exists already; --force overwrites it")
 
 
 def _umask() -> int:

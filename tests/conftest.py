@@ -1,4 +1,7 @@
-"""Where real configs come from: the torchtune wheel's own, and a corpus beside the checkout. Absent: skipped, loudly."""
+"""Where real configs come from: the torchtune wheel's own, and a corpus beside the checkout. Absent: skipped, loudly.
+
+FTMIGRATE_HYPOTHESIS=nightly runs the property tests on many more examples, new ones each time.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+SLOW = (HealthCheck.too_slow, HealthCheck.data_too_large)
+settings.register_profile("default", max_examples=40, deadline=None, derandomize=True, suppress_health_check=SLOW)
+settings.register_profile("nightly", max_examples=3000, deadline=None, suppress_health_check=SLOW, print_blob=True)
+settings.load_profile(os.environ.get("FTMIGRATE_HYPOTHESIS", "default"))
 
 ROOT = Path(__file__).parent.parent
 CORPUS = Path(os.environ.get("FTMIGRATE_CORPUS", ROOT.parent / "shared" / "corpus"))

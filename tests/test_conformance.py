@@ -12,9 +12,10 @@ import pytest
 
 from ftmigrate import schema
 from ftmigrate.frameworks import conformance, registry
+from ftmigrate.frameworks.reader import Reader
 from ftmigrate.frameworks.registry import Framework
 from ftmigrate.frameworks.samples import samples
-from ftmigrate.frameworks.table import SAME, Derived, Entry, Field, Heading, Pending, Private, Sources, Unread
+from ftmigrate.frameworks.table import SAME, Derived, Entry, Field, Heading, Pending, Private, Sources, Table, Unread
 from ftmigrate.run import vocabulary
 
 COUNTS = Path(__file__).parent / "counts.json"
@@ -70,7 +71,7 @@ def test_every_key_is_counted_once(pair: tuple[Framework, str]) -> None:
 def _changed(framework: Framework, change: Callable[[Entry], Iterator[Entry]]) -> Framework:
     """The framework with other entries in its tables."""
 
-    def table(version: str) -> conformance.Table:
+    def table(version: str) -> Table:
         own = framework.table(version)
         return replace(own, entries=tuple(new for entry in own.entries for new in change(entry)))
 
@@ -128,7 +129,7 @@ def test_a_source_setting_left_out_is_found(pair: tuple[Framework, str]) -> None
         if isinstance(entry, Sources):
             own = entry.decode
 
-            def decode(reader: conformance.Reader) -> list[dict[str, object]]:
+            def decode(reader: Reader) -> list[dict[str, object]]:
                 return [{name: value for name, value in source.items() if name != "split"} for source in own(reader)]
 
             yield replace(entry, decode=decode)  # type: ignore[arg-type]
@@ -153,7 +154,9 @@ def test_a_key_that_the_schema_lacks_is_found(pair: tuple[Framework, str]) -> No
     framework, version = pair
     odd = Unread("no_such_key", "invented")
     changed = _changed(framework, lambda entry: iter((odd, entry) if isinstance(entry, Sources) else (entry,)))
-    assert [problem for problem in conformance.beyond_the_schema(changed, version) if problem.startswith("no_such_key:")]
+    assert [
+        problem for problem in conformance.beyond_the_schema(changed, version) if problem.startswith("no_such_key:")
+    ]
 
 
 @pytest.mark.parametrize("words", ["", "  ", "see /home/somebody/notes", "see /tmp/x"])
@@ -201,9 +204,10 @@ def test_counts_are_not_written_when_one_rises(tmp_path: Path) -> None:
 
 
 def test_samples_suit_the_schema(pair: tuple[Framework, str]) -> None:
-    """Every sample of a root key's value is accepted by the exported JSON Schema, an independent reading of the facts."""
+    """Samples are accepted by the exported JSON Schema, an independent reading of the same facts."""
     jsonschema = pytest.importorskip("jsonschema")
-    from ftmigrate.json_schema.sections import Definitions, Sections as Exported
+    from ftmigrate.json_schema.sections import Definitions
+    from ftmigrate.json_schema.sections import Sections as Exported
 
     framework, version = pair
     pinned = schema.load(framework.name, version)
@@ -216,7 +220,9 @@ def test_samples_suit_the_schema(pair: tuple[Framework, str]) -> None:
         if "$ref" in json.dumps(wanted):
             continue
         check = jsonschema.Draft202012Validator(wanted)
-        odd += [f"{place.key} in {place.section}: {value!r}" for value in samples(place.facts) if not check.is_valid(value)]
+        odd += [
+            f"{place.key} in {place.section}: {value!r}" for value in samples(place.facts) if not check.is_valid(value)
+        ]
     assert not odd, "\n".join(sorted(set(odd)))
 
 

@@ -1,6 +1,6 @@
 """Compare schemas/axolotl.json with the pydantic models of an installed Axolotl.
 
-    AXOLOTL_PYTHON tools/check_axolotl.py [VERSION]
+    AXOLOTL_PYTHON tools/check_axolotl.py [VERSION] [--json FILE]
 
 Runs in Axolotl's own environment. Every section is compared with the imported model: keys, types, defaults,
 requiredness, enum values, constraints, aliases, the policy on other keys; facts that come from the patch are left out
@@ -9,14 +9,16 @@ of that. Keys recorded as refused are given to the real model, which must refuse
 
 from __future__ import annotations
 
+import argparse
 import enum
 import importlib
 import importlib.metadata
 import importlib.util
+import json
 import sys
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,13 @@ ROOT = Path(__file__).resolve().parent.parent
 CONSTRAINTS = ("ge", "gt", "le", "lt", "min_length", "max_length", "pattern", "strict")
 COMPARED = ("type", "default", "required", "enum", "open", "ref", "refs", "list", "field", "alias_of", *CONSTRAINTS)
 CONFIG_MODULES = ("axolotl.utils.schemas.config", "axolotl.utils.config.models.input.v0_4_1")
-MINIMAL = {"base_model": "m", "learning_rate": 1e-4, "datasets": [{"path": "d", "type": "alpaca"}]}
+MINIMAL = {
+    "base_model": "m",
+    "learning_rate": 1e-4,
+    "datasets": [{"path": "d", "type": "alpaca"}],
+    "micro_batch_size": 1,
+    "gradient_accumulation_steps": 1,
+}
 
 
 def module(name: str) -> Any:
@@ -100,7 +108,7 @@ def plain(value: Any) -> Any:
         return value.value
     if isinstance(value, pydantic().BaseModel):
         return {} if value == type(value)() else value.model_dump()
-    return value
+    return value if isinstance(value, str | int | float | list | dict | None) else {"not data": str(value)}
 
 
 def has_list(annotation: Any) -> bool:
@@ -123,7 +131,7 @@ def facts_of(name: str, info: Any, by_name: bool) -> tuple[str, Facts, list[str]
             kinds.add(getattr(member, "__name__", ""))
     values = [value for value in dict.fromkeys(values) if value is not None]
     if values:
-        facts["enum"] = values
+        facts["enum"] = [plain(value) for value in values]
         if any(type(value).__name__ in kinds for value in values):
             facts["open"] = True
     refs = list(dict.fromkeys(model.__name__ for model in models_in(info.annotation)))
@@ -174,7 +182,7 @@ def find_models(sections: dict[str, dict[str, Facts]]) -> Iterator[tuple[str, An
         if "plugin" in keys[""]:
             try:
                 named[section] = plugin_model(keys[""]["plugin"])
-            except ModuleNotFoundError as problem:
+            except Exception as problem:  # importing what a plugin needs may raise anything
                 named[section] = alone(keys[""]["plugin"], keys[""].get("class", "")) or str(problem)
     queue = [model for model in named.values() if not isinstance(model, str) and model is not None]
     while queue:
@@ -209,6 +217,7 @@ def alone(plugin: str, name: str) -> Any | None:
     assert spec is not None
     assert spec.loader is not None
     loaded = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = loaded  # where pydantic looks names up
     spec.loader.exec_module(loaded)
     return getattr(loaded, name, None)
 
@@ -227,6 +236,8 @@ def compare(stored: dict[str, Facts], real: dict[str, Facts], patched: dict[str,
         mine, theirs = dict(stored[key]), real[key]
         if mine.pop("supplied", None):
             mine["required"] = True
+        if "expression" in mine:
+            theirs = {name: value for name, value in theirs.items() if name != "default"}
         if theirs.get("deprecated") and "deprecated" not in mine:
             problems.append(f"{key}: deprecated in the model only")
         for fact in COMPARED:
@@ -264,14 +275,19 @@ def refusals(config: dict[str, Facts], fsdp: dict[str, Facts]) -> tuple[list[str
     return problems, count
 
 
-def main(arguments: list[str]) -> int:
-    version = arguments[0] if arguments else importlib.metadata.version("axolotl")
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Compare the stored schema with the installed Axolotl.")
+    parser.add_argument("version", nargs="?", help="the schema's version; the installed one's without it")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write what was found there too")
+    options = parser.parse_args(arguments)
+    installed = importlib.metadata.version("axolotl")
+    version = options.version or installed
     table = read(ROOT / "schemas" / "axolotl.json")
     if table is None or version not in table["versions"]:
         print(f"schemas/axolotl.json has no version {version}", file=sys.stderr)
         return 2
-    if version != importlib.metadata.version("axolotl"):
-        print(f"the installed Axolotl is {importlib.metadata.version('axolotl')}, not {version}", file=sys.stderr)
+    if version != installed:
+        print(f"the installed Axolotl is {installed}, not {version}", file=sys.stderr)
         return 2
     sections = expand(table)[version]
     patched: dict[str, dict[str, set[str]]] = {}
@@ -279,6 +295,7 @@ def main(arguments: list[str]) -> int:
         patched.setdefault(one["section"], {}).setdefault(one["key"], set()).update(one["facts"], one.get("remove", ()))
     counts = {"identical": 0, "differing": 0, "without keys": 0, "not importable": 0}
     keys = 0
+    found: list[str] = []
     for section, model in find_models(sections):
         if isinstance(model, str):
             outcome, problems = "not importable", [model]
@@ -290,16 +307,18 @@ def main(arguments: list[str]) -> int:
             outcome = "differing" if problems else "identical"
             keys += len(model.model_fields)
         counts[outcome] += 1
-        for problem in problems:
-            print(f"{outcome}: {section}: {problem}")
+        found += [f"{outcome}: {section}: {problem}" for problem in problems]
     problems, refused = refusals(sections["config"], sections.get("FSDPConfig", {}))
-    for problem in problems:
-        print(f"differing: {problem}")
+    found += [f"differing: {problem}" for problem in problems]
+    print("\n".join(found))
     facts = sum(len(names) for keys_ in patched.values() for names in keys_.values())
     print(", ".join(f"{count} sections {name}" for name, count in counts.items()))
     print(f"{keys} fields compared, {facts} facts patched, {refused} removed keys tried, {len(problems)} differing")
+    if options.json:
+        result = {"sections": counts, "fields": keys, "patched": facts, "removed keys tried": refused, "found": found}
+        options.json.write_text(json.dumps(result), encoding="utf-8")
     return 1 if counts["differing"] or problems else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

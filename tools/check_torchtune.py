@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import inspect
+import json
 import re
 import sys
 from collections import Counter
@@ -91,9 +92,10 @@ def differences(keys: dict[str, Facts], signature: inspect.Signature) -> list[st
     return found
 
 
-def check_components(sections: Sections) -> Counter[str]:
-    """Counts of identical, differing, not importable and unknown; the differing and not importable are printed."""
+def check_components(sections: Sections) -> tuple[Counter[str], list[str]]:
+    """Counts of identical, differing, not importable and unknown; what differs or is not importable in words."""
     counts: Counter[str] = Counter()
+    lines: list[str] = []
     for section, keys in sections.items():
         if not section.startswith("component "):
             continue
@@ -105,13 +107,12 @@ def check_components(sections: Sections) -> Counter[str]:
             signature = signature_of(imported(path))
         except Exception as error:  # importing foreign modules may raise anything
             counts["not importable"] += 1
-            print(f"not importable: {path}: {error}")
+            lines.append(f"not importable: {path}: {error}".splitlines()[0])
             continue
         found = differences(keys, signature)
         counts["differing" if found else "identical"] += 1
-        for line in found:
-            print(f"differs: {path}: {line}")
-    return counts
+        lines += [f"differs: {path}: {line}" for line in found]
+    return counts, lines
 
 
 def component_nodes(value: object, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -163,10 +164,11 @@ def check_config(sections: Sections, recipe: str, tree: dict[str, Any], text: st
     return found
 
 
-def check_configs(sections: Sections, root: Path) -> Counter[str]:
-    """Counts per kind of finding over the shipped configs, which are printed once per recipe."""
+def check_configs(sections: Sections, root: Path) -> tuple[Counter[str], list[str]]:
+    """Counts per kind of finding over the shipped configs, and the findings in words, once per recipe."""
     from omegaconf import OmegaConf
 
+    text: list[str] = []
     lines: Counter[tuple[str, str, str]] = Counter()
     counts: Counter[str] = Counter()
     for section, keys in sections.items():
@@ -175,7 +177,7 @@ def check_configs(sections: Sections, root: Path) -> Counter[str]:
         file = root / keys[""]["file"]
         if not file.exists():
             counts["absent config"] += 1
-            print(f"absent: {keys['']['file']}{'' if keys[''].get('missing') else ' (the schema has it)'}")
+            text.append(f"absent: {keys['']['file']}{'' if keys[''].get('missing') else ' (the schema has it)'}")
             continue
         tree: Any = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
         for recipe in keys[""]["recipes"]:
@@ -184,13 +186,14 @@ def check_configs(sections: Sections, root: Path) -> Counter[str]:
                 lines[kind, recipe, what] += 1
     for (kind, recipe, what), number in sorted(lines.items()):
         counts[kind] += number
-        print(f"{kind}: {what} in {number} config(s) of {recipe}")
-    return counts
+        text.append(f"{kind}: {what} in {number} config(s) of {recipe}")
+    return counts, text
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Compare the stored schema with the installed torchtune.")
     parser.add_argument("version", nargs="?", help="the schema's version; the installed one's without it")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write what was found there too")
     parser.add_argument("--root", type=Path, help="the folder that holds recipes/; beside torchtune without it")
     options = parser.parse_args(arguments)
     torchtune = importlib.import_module("torchtune")
@@ -200,10 +203,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"no schema of torchtune {version}", file=sys.stderr)
         return 2
     sections = schema_store.expand(table)[version]
-    components = check_components(sections)
-    configs = check_configs(sections, options.root or Path(str(torchtune.__file__)).parent.parent)
+    components, found = check_components(sections)
+    configs, more = check_configs(sections, options.root or Path(str(torchtune.__file__)).parent.parent)
+    print("\n".join([*found, *more]))
     print("components:", ", ".join(f"{number} {name}" for name, number in components.items()))
     print("configs:", ", ".join(f"{number} {name}" for name, number in configs.items()))
+    if options.json:
+        result = {"components": components, "configs": configs, "found": [*found, *more]}
+        options.json.write_text(json.dumps(result), encoding="utf-8")
     harmless = {"configs checked", "absent config", "unread key"}
     return 1 if components["differing"] or set(configs) - harmless else 0
 

@@ -95,14 +95,14 @@ def cases() -> dict[str, Case]:
 
 
 def make_model(folder: Path) -> None:
-    """The tiny model with both tokenizers; runs in the Axolotl environment."""
+    """The tiny model with both tokenizers, drawn wide so that settings tell soon; runs in the Axolotl environment."""
     torch, transformers, tokenizers = map(import_module, ("torch", "transformers", "tokenizers"))
     folder.mkdir(parents=True)
     torch.manual_seed(1)
     config = transformers.LlamaConfig(
         vocab_size=320, hidden_size=64, intermediate_size=256, num_hidden_layers=2, num_attention_heads=4,
         num_key_value_heads=2, max_position_embeddings=2048, rms_norm_eps=1e-5, rope_theta=500000.0,
-        tie_word_embeddings=False, bos_token_id=256, eos_token_id=257,
+        tie_word_embeddings=False, bos_token_id=256, eos_token_id=257, initializer_range=0.06,
     )  # fmt: skip
     transformers.LlamaForCausalLM(config).save_pretrained(folder)
 

@@ -36,8 +36,8 @@ class Page:
         out, text = next(iter(result.files.items()), ("", None))
         self._rows.append({**result.json(), "out": out or None, "causes": [[c.kind, c.name] for c in result.causes]})
         lines = [
-            [line.verdict, line.line, list(line.lines), line.source_path, list(line.target_paths), self._note(line.note)]
-            for line in result.lines
+            [one.verdict, one.line, one.lines, one.source_path, one.target_paths, self._note(one.note)]
+            for one in result.lines
         ]
         detail = {"source": result.text, "target": text, "lines": lines, "warnings": result.warnings,
                   "commands": result.commands}  # fmt: skip

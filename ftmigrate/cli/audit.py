@@ -88,9 +88,7 @@ def run(args: argparse.Namespace) -> int:
     return 1 if args.strict and (totals.status() or totals.lossy) else 0
 
 
-def _print(
-    title: str, files: list[dict[str, Any]], totals: Totals, blockers: list[Group], nearly: list[Group]
-) -> None:
+def _print(title: str, files: list[dict[str, Any]], totals: Totals, blockers: list[Group], nearly: list[Group]) -> None:
     """The whole audit on standard output: files, causes, totals last, where the eye is."""
     paint = Paint(sys.stdout)
     lines = [paint(title, "bold"), ""]
@@ -101,7 +99,9 @@ def _print(
         where = item["path"] + (f":{item['line']}" if item["line"] else "")
         about = item["reason"] or ", ".join(counts)
         lines.append(f"{where}: {paint(WORDS[outcome], COLOURS[outcome])}" + (f" ({about})" if about else ""))
-    lines += _groups("what blocks: files that have it, that it alone would free, that are free with all above", blockers, paint, free=True)
+    lines += _groups(
+        "what blocks: files that have it, that it alone frees, that are free with all above", blockers, paint, free=True
+    )
     lines += _groups("what is only approximate", nearly, paint, free=False)
     lines += ["", paint(f"{totals.files} configs", "bold")]
     for outcome in Outcome:

@@ -12,10 +12,10 @@ from ftmigrate.conversion import write
 from ftmigrate.conversion.ledger import Ledger
 from ftmigrate.conversion.plan import Plan, plan
 from ftmigrate.document.model import Document, Launched, Value, format_path
-from ftmigrate.frameworks.reader import Context, read
+from ftmigrate.frameworks.reader import Context, Reader, read
 from ftmigrate.frameworks.registry import Command, Framework
 from ftmigrate.frameworks.table import Table
-from ftmigrate.run.model import ClaimKind, Run
+from ftmigrate.run.model import ClaimKind, Run, Symbol
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +60,16 @@ def convert(
         return _refuse(document, run, head, target, f"{to.title} configs cannot be written yet")
     table = to.table(to_version)
     known = replace(context, recipe=None, world_size=_number(run["parallel.world_size"]),
-                    nodes=_number(run["launch.nodes"]))  # fmt: skip
+                    nodes=nodes if isinstance(nodes := run["launch.nodes"], int | Symbol) else None)  # fmt: skip
     required = _required(to, to_version)
     planned = plan(run, table, known, required, _own(document, run, to, table), exact=exact)
     reason = planned.reasons.get("method.name")
     if reason is not None:
         return _refuse(document, run, head, target, f"{run['method.name']}: {reason}")
     text, back = _render(document, run, planned, to, to_version, head, out, known)
+    reason = table.refuse(Reader(table, back, known))
+    if reason is not None:
+        return _refuse(document, run, head, target, f"{run['method.name']}: {reason}")
     written = read(table, back, replace(known, world_size=None, nodes=None))
     entries = ledgers.build(document, run, written, back, planned.reasons)
     commands = to.commands(written, out)
@@ -78,7 +81,8 @@ def convert(
         notes=(*notes, *(f"to {command.purpose}: {command.line}" for command in commands)),
     )
     keys = {format_path(path): leaf.value for path, leaf in back.leaves.items()}
-    lines = {format_path(path): span.start.line for path, leaf in back.leaves.items() if (span := leaf.span or leaf.key)}
+    spans = {format_path(path): leaf.span or leaf.key for path, leaf in back.leaves.items()}
+    lines = {path: span.start.line for path, span in spans.items() if span}
     return Conversion({out: text}, account, run, written, commands, keys, lines)
 
 

@@ -147,13 +147,18 @@ class _Planner:
         return True
 
     def leave_open(self, path: str, value: Unresolved, reader: Reader) -> None:
-        """A required key gets a placeholder, an optional one is left out."""
+        """A required key gets a placeholder, an optional one is left out; what a leaf said and no key can is said too."""
         for entry in self.table.by_setting.get(path, ()):
-            if isinstance(entry, Field) and entry.write and (entry.when is None or entry.when.holds(reader)):
-                self.plan.todo[entry.key] = value.expression
-                if entry.key in self.required:
-                    self.plan.keys[entry.key] = self.required[entry.key](value)
+            if entry.when is not None and not entry.when.holds(reader):
+                continue
+            if (isinstance(entry, Field) and entry.write) or (isinstance(entry, Group) and entry.propose is not None):
+                key = entry.keys[0]
+                self.plan.todo[key] = value.expression
+                if key in self.required:
+                    self.plan.keys[key] = self.required[key](value)
                 return
+        if self.source.settings[path].leaves:
+            self.plan.todo[path] = value.expression
 
     def sources(self) -> None:
         entry = self.table.sources

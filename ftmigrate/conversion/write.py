@@ -8,6 +8,7 @@ import yaml
 
 from ftmigrate.document.model import Value
 from ftmigrate.frameworks.table import Table
+from ftmigrate.memo import remember
 
 
 class _Dumper(yaml.SafeDumper):
@@ -29,8 +30,13 @@ _Dumper.add_representer(str, _text)
 
 def dump(key: str, value: Value) -> list[str]:
     """One top-level key as lines."""
+    return list(_dump(key, value))
+
+
+@remember(1024)
+def _dump(key: str, value: Value) -> tuple[str, ...]:
     text: str = yaml.dump({key: value}, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10_000)
-    return text.removesuffix("...\n").rstrip("\n").split("\n")
+    return tuple(text.removesuffix("...\n").rstrip("\n").split("\n"))
 
 
 def render(
@@ -55,7 +61,7 @@ def render(
     for title in [*titles, ""]:
         keys = [key for key, of in order.items() if of == title and key in tree and key not in written]
         keys += [key for key in tree if title == "" and key not in order and key not in written]
-        open_ = [key for key in missing if known.get(key) == title]
+        open_ = [key for key in missing if known.get(key, "") == title]
         if not keys and not open_:
             continue
         lines += ["", f"# {title}"] if title else [""]

@@ -41,7 +41,8 @@ def as_table(source: str, target: str, totals: Totals, entries: Sequence[Mapping
     """A Markdown page: the counts, then a line for each file."""
     lines = [f"# {_cell(source)} to {target}", ""]
     lines += [f"* {count} {WORDS[outcome]}" for outcome in Outcome if (count := totals.outcomes[outcome])]
-    lines += ["", "| source | result | what became of it | approximate | dropped | by hand |", "|---|---|---|--:|--:|--:|"]
+    lines += ["", "| source | result | what became of it | approximate | dropped | by hand |"]
+    lines += ["|---|---|---|--:|--:|--:|"]
     for item in entries:
         where = f"[{_cell(item['target'])}](<{item['target']}>)" if item["target"] else ""
         said = WORDS[Outcome(item["outcome"])]

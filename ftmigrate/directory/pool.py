@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -26,7 +26,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def each(work: Callable[[T], R], items: Sequence[T], jobs: int, lost: Callable[[T], R]) -> Iterator[R]:
+def each(work: Callable[[T], R], items: Sequence[T], jobs: int, lost: Callable[[T], R]) -> Generator[R, None, None]:
     """`work` on each item, results in order. `lost` answers for an item whose process died over it."""
     jobs = min(jobs, max(1, len(items) // _FEW))
     if jobs == 1:

@@ -152,9 +152,7 @@ def _examine(job: Job, item: Item) -> Result | None:
         found = error.diagnostic
         if found.code in _OTHERS:
             return None
-        return Result(
-            item.path, Outcome.UNREADABLE, reason=found.message, line=found.position.line, code=found.code
-        )
+        return Result(item.path, Outcome.UNREADABLE, reason=found.message, line=found.position.line, code=found.code)
     wanted, _, told = (job.source or "").partition("@")
     if wanted and source.name != wanted:
         return None

@@ -249,11 +249,11 @@ def _readings(framework: Framework, version: str, wanted: Any) -> Iterator[tuple
     for place in places(framework, version):
         if wanted(place):
             grouped.setdefault((place.section, place.path[:-1], place.recipe), []).append(place)
-    for (section, _, recipe), places in grouped.items():
-        choices = [list(samples(place.facts)) for place in places]
+    for (section, _, recipe), held in grouped.items():
+        choices = [list(samples(place.facts)) for place in held]
         for turn in range(max(map(len, choices))):
-            tree = copy.deepcopy(dict(places[0].around))
-            for place, values in zip(places, choices, strict=True):
+            tree = copy.deepcopy(dict(held[0].around))
+            for place, values in zip(held, choices, strict=True):
                 put(tree, place.path, copy.deepcopy(values[turn % len(values)]))
             yield Reader(table, from_tree(tree), Context(recipe=recipe)), section
 
@@ -268,7 +268,7 @@ def unclaimed(framework: Framework, version: str, keys: frozenset[str] | None = 
 
 @cache
 def _scan(
-    framework: Framework, version: str, keys: frozenset[str] | None = None
+    framework: Framework, version: str, keys: frozenset[str] | None
 ) -> tuple[dict[str, None], dict[str, set[ClaimKind]]]:
     """Read every key with every sample of its value: what is wrong, and what each key was claimed as."""
     table = framework.table(version)
@@ -404,7 +404,7 @@ def counts(framework: Framework, version: str) -> dict[str, int]:
     `elsewhere` are keys of recipes that are not converted, which nothing answers.
     """
     table = framework.table(version)
-    claims = _scan(framework, version)[1]
+    claims = _scan(framework, version, None)[1]
     kinds = Counter(_kind(table, key, claims[key]) for key in claims)
     proofs = [bool(entry.proof) for entry in table.entries if isinstance(entry, Field | Group | Always)]
     holds = Holds(framework, version)
@@ -440,8 +440,13 @@ def _kind(table: Table, key: str, claims: set[ClaimKind]) -> str:
         ("private", (Private,)),
         ("unread", (Unread,)),
     )
-    found = [e for e in table.entries if any(matches(pattern, path) for pattern in getattr(e, "keys", ()))]
-    return next((name for name, types in of if any(isinstance(e, types) for e in found)), "pending")
+    top = str(path[0])
+    found = [
+        entry
+        for entry in table.entries
+        if any(pattern.startswith(top) and matches(pattern, path) for pattern in getattr(entry, "keys", ()))
+    ]
+    return next((name for name, types in of if any(isinstance(entry, types) for entry in found)), "pending")
 
 
 def all_counts(frameworks: Iterable[Framework]) -> dict[str, dict[str, int]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ftmigrate.document.model import Document, Leaf, Path, Source, Unresolved, format_path
+from ftmigrate.document.model import Document, Key, Leaf, Path, Source, Unresolved, format_path
 from ftmigrate.frameworks.table import (
     ABSENT,
     SCHEMA,
@@ -26,7 +26,7 @@ from ftmigrate.frameworks.table import (
     to_path,
 )
 from ftmigrate.run import vocabulary
-from ftmigrate.run.model import NOT_APPLICABLE, Claim, ClaimKind, Origin, Run, Setting
+from ftmigrate.run.model import NOT_APPLICABLE, Claim, ClaimKind, Origin, Run, Setting, Symbol
 from ftmigrate.run.source import Decoded
 
 
@@ -37,7 +37,7 @@ class Context:
     recipe: str | None = None
     world_size: int | None = None
     rows: int | None = None
-    nodes: int | None = None
+    nodes: int | Symbol | None = None
 
 
 @dataclass(slots=True)
@@ -52,8 +52,13 @@ class Reader:
     _settings: dict[str, Setting] = field(default_factory=dict)
     _open: list[str] = field(default_factory=list)
     _groups: dict[int, Mapping[str, Decoded]] = field(default_factory=dict)
+    _order: dict[Path, int] = field(default_factory=dict)
+    _tops: dict[Key, list[Path]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for number, path in enumerate(self.document.leaves):
+            self._order[path] = number
+            self._tops.setdefault(path[0], []).append(path)
         self.recipe, self.recipe_from = self.table.recipe_of(self.document, self.context.recipe)
 
     @property
@@ -86,8 +91,13 @@ class Reader:
 
     def leaves(self, keys: Iterable[str]) -> tuple[Path, ...]:
         """The leaves that stand under these table keys, in the order of the text."""
-        wanted = tuple(keys)
-        return tuple(leaf for leaf in self.document.leaves if any(matches(key, leaf) for key in wanted))
+        found = {
+            leaf: self._order[leaf]
+            for key in keys
+            for leaf in self._tops.get(key.partition(".")[0].partition("[")[0], ())
+            if matches(key, leaf)
+        }
+        return tuple(sorted(found, key=found.__getitem__))
 
     # --- settings -----------------------------------------------------------------------------------------------
 
@@ -133,7 +143,7 @@ class Reader:
                 decoded = self.group(entry)[path]
                 leaves = self.leaves(decoded.args)
                 origin = self._origin(leaves) if leaves else Origin.DEFAULT
-                return Setting(path, decoded.value, origin, leaves, decoded.why)
+                return Setting(path, self._known(decoded.value, leaves), origin, leaves, decoded.why)
             case Always(value=value, why=why):
                 return Setting(path, value, Origin.BEHAVIOUR, why=why)
             case Missing(value=value, why=why):
@@ -144,7 +154,14 @@ class Reader:
                 if path not in self._groups[id(entry)]:
                     return None
                 value, args, reason = self._groups[id(entry)][path]
-                return Setting(path, value, Origin.DERIVED, self.leaves(args), reason or why)
+                leaves = self.leaves(args)
+                return Setting(path, self._known(value, leaves), Origin.DERIVED, leaves, reason or why)
+
+    def _known(self, value: object, leaves: Iterable[Path]) -> object:
+        """The value that several keys make together, unless only the run itself knows one of them."""
+        if isinstance(value, Unresolved):
+            return value
+        return next((v for path in leaves if isinstance(v := self.document.leaves[path].value, Unresolved)), value)
 
     def group(self, entry: Group) -> Mapping[str, Decoded]:
         if id(entry) not in self._groups:
@@ -190,7 +207,8 @@ class Reader:
                 origin = self._origin(found.leaves) if found.leaves else Origin.DEFAULT
                 if found.value is NOT_APPLICABLE:
                     origin = Origin.NOT_APPLICABLE
-                settings[path] = Setting(path, found.value, origin, found.leaves, found.why)
+                value = self._known(found.value, found.leaves)
+                settings[path] = Setting(path, value, origin, found.leaves, found.why)
         return Run(
             self.table.framework,
             self.version,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ftmigrate.document.model import Document, Path, Unresolved, Value, format_path
@@ -329,10 +330,15 @@ class Table:
 
 def matches(pattern: str, path: Path) -> bool:
     """Whether a document path falls under a table key: `a.b` covers `a.b` and all below; `a[].b` any item of `a`."""
-    wanted = pattern.replace("[]", ".[]").split(".")
-    if len(path) < len(wanted):
+    wanted = _parts(pattern)
+    if len(path) < len(wanted) or wanted[0] != path[0]:
         return False
     return all((part == "[]" and isinstance(key, int)) or part == key for part, key in zip(wanted, path, strict=False))
+
+
+@cache
+def _parts(pattern: str) -> tuple[str, ...]:
+    return tuple(pattern.replace("[]", ".[]").split("."))
 
 
 def to_path(key: str) -> Path:

@@ -69,18 +69,15 @@ def _words(difference: Difference) -> str:
     """A difference with its measured size: ten and more steps of a tiny Llama, largest difference of the loss."""
     where, detail = difference.where, difference.detail
     if difference.kind == "mask":
-        size = (
-            "measured 0.06 to 0.11"
-            if "trained besides" not in detail and "<" not in _contents(detail)
-            else "not measured"
-        )
-        return f"{detail} ({size})"
+        known = "trained besides" not in detail and "<" not in _contents(detail)
+        size = "measured 0.009" if "user" in detail else "measured 0.06 to 0.11"
+        return f"{detail} ({size if known else 'not measured'})"
     if where == PADDED:
         return f"in rows with white space around a column {detail} (measured 8.8e-4 where 7 of 48 replies had some)"
     if where.startswith("empty "):
         return f"in rows with an {where} {detail}"
     rows = "" if where == PLAIN else f" in rows with {where}"
-    return f"{detail}{rows} (measured 0.026 for a prompt without the chat format around it)"
+    return f"{detail}{rows} (for comparison: 0.026 measured without the chat format around the prompt)"
 
 
 def _contents(detail: str) -> str:
@@ -107,25 +104,11 @@ def _s(path: str, type_: str, meaning: str, **more: object) -> Spec:
 _SPECS: tuple[Spec, ...] = (
     _s("method.name", "sft | pretrain | dpo | qat | distillation | ppo | grpo | …", "the training objective"),
     _s(
-        "method.loss",
-        "cross entropy | sigmoid | hinge | …",
-        "what is minimised over the trained tokens or the pairs",
-        loss="another loss is minimised",
-    ),
-    _s(
         "method.beta",
         "float",
         "strength of the pull towards the reference model",
         when=_PREFERENCE,
         differs=number_differs,
-    ),
-    _s(
-        "method.label_smoothing",
-        "float",
-        "share of preference labels taken as flipped",
-        when=_PREFERENCE,
-        differs=number_differs,
-        loss="0.063 in the loss for a share of 0.2 at beta 0.3 in a measured run",
     ),
     _s(
         "method.reference",
@@ -252,7 +235,14 @@ _SPECS: tuple[Spec, ...] = (
         "own | token",
         "the end token that the saved tokenizer names",
         effect="files",
-        loss="the saved tokenizer names another end token: generation with it stops there",
+        loss="the saved tokenizer names this end token, whichever its own was, and generation with it stops there",
+    ),
+    _s(
+        "tokenizer.chat_template",
+        "own | the training's",
+        "the chat template that the saved tokenizer holds",
+        effect="files",
+        loss="the saved tokenizer writes chats as in training: put the model's own chat template back before it is used",
     ),
     _s(
         "tokenizer.special_tokens",
@@ -300,7 +290,7 @@ _SPECS: tuple[Spec, ...] = (
         "data.order",
         "text",
         "what decides the order of rows",
-        loss="the same rows come in another order: 0.026 in the loss of single steps in a measured run, none in what is learnt on average",
+        loss="the same rows in another order: the loss of single steps differs (0.026 in a measured run), not what is learnt on average",
     ),
     _s(
         "data.prepared_path",
@@ -402,6 +392,21 @@ _SPECS: tuple[Spec, ...] = (
     _s("batch.micro_size", "int", "rows (or packs) per device and forward pass", differs=number_differs),
     _s("batch.accumulation", "int", "forward passes per optimizer step", differs=number_differs),
     _s("batch.effective", "int | expression", "rows per optimizer step over all devices", differs=number_differs),
+    # after the batch: how its losses are put together may ask for another
+    _s(
+        "method.loss",
+        "cross entropy | sigmoid | hinge | …",
+        "what is minimised over the trained tokens or the pairs",
+        loss="another loss is minimised",
+    ),
+    _s(
+        "method.label_smoothing",
+        "float",
+        "share of preference labels taken as flipped",
+        when=_PREFERENCE,
+        differs=number_differs,
+        loss="0.063 in the loss for a share of 0.2 at beta 0.3 in a measured run",
+    ),
     _s("gradient.max_norm", "float | None", "gradients are scaled down to this norm", differs=number_differs),
     _s(
         "gradient.loss_normalisation",
@@ -505,6 +510,14 @@ _SPECS: tuple[Spec, ...] = (
         when=_FSDP,
         loss="memory: the large embedding and output layers are sharded with the rest",
     ),
+    _s(
+        "parallel.loading",
+        "by parts | whole on each device",
+        "how the weights get onto the devices",
+        effect="resources",
+        when=_FSDP,
+        loss="memory: the model must fit on each single device before it is sharded",
+    ),
     _s("parallel.tensor", "int", "tensor parallel size", differs=number_differs),
     _s("parallel.context", "int", "context parallel size", differs=number_differs),
     _s("parallel.replicate", "int", "data parallel replicas of the sharded group", differs=number_differs),
@@ -513,7 +526,7 @@ _SPECS: tuple[Spec, ...] = (
         "evaluation.data",
         "None | share of the training rows | source",
         "rows the loss is evaluated on",
-        loss="no evaluation, or other rows",
+        loss="the loss is not evaluated, or on other rows",
     ),
     _s("evaluation.every", "text | None", "when evaluation runs", effect="reporting", when=_EVALUATED),
     _s(

@@ -23,7 +23,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from ftmigrate.document.model import Unresolved, Value
-from ftmigrate.frameworks.axolotl import jinja
+from ftmigrate.frameworks.axolotl import jinja, pairs
 from ftmigrate.frameworks.axolotl.formats import formats, why_not
 from ftmigrate.frameworks.axolotl.places import decode_place
 from ftmigrate.frameworks.axolotl.prompts import TYPES
@@ -43,6 +43,7 @@ from ftmigrate.run.rendering import (
     Labelled,
     Loss,
     Rendering,
+    Segment,
     Text,
     with_tokens,
 )
@@ -136,6 +137,8 @@ def decode(
 
     `tokens` gives the hub tokenizer's own `bos` and `eos` where they are known; `special_tokens` goes before it.
     """
+    if config.get("rl") in pairs.METHODS:
+        return _pair(entry, config, part, tokens or {})
     out = decode_place(entry, part)
     read = _Entry(entry, config)
     value: Rendering | Unresolved
@@ -147,6 +150,54 @@ def decode(
         value = Unresolved(str(why))
     text = Decoded(value, tuple(read.used))
     return {**out, "text": text, "loss_mask": text}
+
+
+def _pair(
+    entry: Mapping[str, Value], config: Mapping[str, Value], part: str, tokens: Mapping[str, str]
+) -> dict[str, Decoded]:
+    """Preference rows: `text` is the chosen reply's."""
+    entry = {key: value for key, value in entry.items() if key in pairs.KEYS}
+    read = _Entry(entry, config)
+    read.shared("rl")
+    found: dict[str, Rendering | Unresolved] = {}
+    for reply in pairs.REPLIES:
+        try:
+            segments = _reply(read, reply)
+            own = {name: text for name in ("bos", "eos") if (text := _special(read, name)) is not None}
+            known = {**tokens, **own}
+            segments = pairs.ended(segments, known.get("eos"), pairs.closing(segments))
+            found[reply] = with_tokens(Rendering(segments, f"the {reply} reply, {read.own('type')}"), known)
+        except Undecodable as why:
+            found[reply] = Unresolved(str(why))
+    args = tuple(read.used)
+    chosen = Decoded(found["chosen"], args)
+    rejected = Decoded(found["rejected"], args)
+    return {**decode_place(entry, part), "text": chosen, "loss_mask": chosen, "rejected": rejected}
+
+
+def _reply(read: _Entry, reply: str) -> tuple[Segment, ...]:
+    kind = read.own("type")
+    if isinstance(kind, dict):
+        read.used.pop("type", None)
+        return pairs.custom({str(key): read.text("type", str(key)) for key in kind}, reply)
+    style, _, name = str(kind or "passthrough").partition(".")
+    if style == "passthrough":
+        return pairs.custom({}, reply)
+    if style in pairs.STYLES:
+        return pairs.written(style, name or "default", reply)
+    if style != "chat_template" or name not in ("", "default", "argilla_chat"):
+        raise Undecodable(f"type: {kind}")
+    shape = _shape(read)
+    fields = {own: read.text(f"field_{own}") or own for own in pairs.REPLIES}
+    talk = Conversation(shape.format, Loss())
+    if name == "argilla_chat":
+        column = fields["chosen"]
+        talk = replace(talk, column=column)
+        if reply == "rejected":
+            talk = replace(talk, without_last=True, reply=fields[reply])
+    else:
+        talk = replace(talk, column=read.text("field_messages") or "messages", reply=fields[reply], or_text=True)
+    return pairs.chat(shape.format, talk, shape.drops_system, shape.own)
 
 
 # --- how they are rendered --------------------------------------------------------------------------------------
@@ -238,6 +289,7 @@ class _Shape(NamedTuple):
     drops_system: bool
     marked: bool
     name: str
+    own: bool = False
 
 
 def _chat(read: _Entry) -> Rendering:
@@ -282,7 +334,7 @@ def _shape(read: _Entry) -> _Shape:
         own = jinja.read(template or "")
         if own is None:
             raise Undecodable("a Jinja chat template of its own")
-        return _Shape(own.format, False, own.marked, "a chat format written out in Jinja")
+        return _Shape(own.format, False, own.marked, "a chat format written out in Jinja", own=True)
     known = formats().get(choice)
     if known is None:
         raise Undecodable(f"the chat template {choice}: {why_not(choice) or 'Axolotl has none of this name'}")

@@ -63,8 +63,9 @@ def write(shape: ChatFormat, *, marked: bool = False) -> str | None:
 
 
 def _header(shape: ChatFormat) -> str:
+    """A space at the end goes with the first word, as it does in training."""
     turn = shape.roles.get(_GENERATION)
-    return turn.header if turn else ""
+    return turn.header.rstrip(" ") if turn else ""
 
 
 def _turn(role: str, turn: TurnFormat, shape: ChatFormat) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from ftmigrate.frameworks.table import ABSENT, SAME, Entry, Field, Private, Unread, reading
-from ftmigrate.run.conditions import Condition, View, both, is_, is_not
+from ftmigrate.run.conditions import Condition, View, both, is_, is_not, negate
 
 if TYPE_CHECKING:
     from ftmigrate.frameworks.reader import Reader
@@ -335,8 +335,9 @@ OTHER: tuple[Entry, ...] = (
     Private("center_rewards_coefficient", "keeps rewards around zero", off=(None,), when=key("reward_model")),
     Private("diffusion_lm", "a diffusion language model is trained", off=(None,)),
     Private("qat", "weights are rounded in training as they will be when quantised", off=(None, {})),
-    Private("dpo_loss_type", "which preference losses are used", off=(None, ["sigmoid"]), when=_DPO),
-    Private("dpo_loss_weights", "weights of the preference losses", off=(None,), when=both(_DPO, key("dpo_loss_type"))),
+    Private("dpo_loss_type", "refused: Axolotl takes it with rl: dpo only", off=(None,), when=negate(_DPO, "rl is not dpo")),
+    Private("dpo_loss_weights", "refused: Axolotl takes it with rl: dpo only", off=(None,),
+            when=negate(_DPO, "rl is not dpo")),
     Private("dpo_ld_alpha", "weight of the tokens that a reply has more than the other", off=(None, 1.0),
             when=_DPO_IPO),
     Private("dpo_use_weighting", "pairs are weighted by how likely the model finds them", when=_DPO_IPO),

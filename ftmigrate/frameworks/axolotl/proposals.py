@@ -7,13 +7,16 @@ with what is wanted.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from itertools import takewhile
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
-from ftmigrate.document.model import Value
+from ftmigrate.document.model import Unresolved, Value
+from ftmigrate.frameworks.axolotl import pair_candidates, pairs
 from ftmigrate.frameworks.axolotl.candidates import Entry, Proposal, Tokens, propose, weight
 from ftmigrate.frameworks.axolotl.entries import decode
 from ftmigrate.frameworks.axolotl.places import entry_of
+from ftmigrate.memo import remember
 from ftmigrate.run.rendering import PADDED, Difference, Rendering, compare, outcomes, samples
 
 
@@ -32,15 +35,50 @@ class Choice(NamedTuple):
     exact: Proposal | None = None
 
 
+_Ranked: TypeAlias = tuple[tuple[int, ...], int, Proposal, list[Difference]]
+
+
 def best_source(
     source: Mapping[str, Any], tokens: Tokens, keys: Mapping[str, Value] | None = None, allow_odd: bool = False
 ) -> Choice:
     """The entry for one source's settings; `keys` are the global keys that are said already."""
     wanted, place = source.get("text"), entry_of(source)
+    if source.get("rejected") is not None:
+        place = {key: value for key, value in place.items() if key in pairs.KEYS}
+        return best_pair(wanted, source["rejected"], place, tokens, keys)
     if not isinstance(wanted, Rendering):
         # a type that no one takes for a real one: without it rows would pass for tokens already
         return Choice({**place, "type": wanted}, {})
     return best(wanted, place, tokens, allow_odd, keys)
+
+
+def best_pair(
+    chosen: object,
+    rejected: object,
+    place: Mapping[str, Value],
+    tokens: Tokens,
+    keys: Mapping[str, Value] | None = None,
+) -> Choice:
+    """The entry for a preference source: the proposal whose two texts differ least."""
+    if not isinstance(chosen, Rendering) or not isinstance(rejected, Rendering):
+        unknown = chosen if isinstance(chosen, Unresolved) else rejected
+        return Choice({**place, "type": unknown}, {})  # type: ignore[dict-item]
+    if all(outcomes(chosen, chosen, row)[0] is None for _, row in samples(chosen)):
+        return Choice(dict(place), {}, (Difference("text", "all rows", "the source itself refuses every row"),))
+    said = dict(keys or {})
+    ranked = []
+    for order, proposal in enumerate(pair_candidates.propose(chosen, rejected, tokens)):
+        got = decode(proposal.entry, {"rl": "dpo", **proposal.config, **said}, tokens=tokens)
+        both = [(chosen, got["text"].value), (rejected, got["rejected"].value)]
+        if all(isinstance(found, Rendering) for _, found in both):
+            found = [difference for old, new in both for difference in compare(old, new, tokens)]  # type: ignore[arg-type]
+            distance = sum(_distance(old, new, tokens) for old, new in both)  # type: ignore[arg-type]
+            ranked.append(((distance, *weight(found)), order, proposal, found))
+    if not ranked:
+        return Choice(dict(place), {})
+    _, _, proposal, found = min(ranked, key=lambda item: item[:2])
+    conflicts = tuple(key for key, value in proposal.config.items() if key in said and said[key] != value)
+    return Choice({**place, **proposal.entry}, proposal.config, tuple(found), conflicts)
 
 
 def best(
@@ -54,21 +92,27 @@ def best(
     if all(outcomes(wanted, wanted, row)[0] is None for _, row in samples(wanted)):
         return Choice(dict(place), {}, (Difference("text", "all rows", "the source itself refuses every row"),))
     said = dict(keys or {})
-    ranked = []
-    for order, proposal in enumerate(propose(wanted, tokens)):
-        got = decode(proposal.entry, {**proposal.config, **said}, tokens=tokens)["text"].value
-        if isinstance(got, Rendering):
-            found = compare(wanted, got, tokens)
-            ranked.append(((_distance(wanted, got, tokens), *weight(found)), order, proposal, found))
-    ranked.sort(key=lambda item: item[:2])
+    ranked = _ranked(wanted, dict(tokens), said)
     plain = next((item for item in ranked if allow_odd or not item[2].odd), None)
     if plain is None:
         return Choice(dict(place), {})
     grade, _, proposal, found = plain
     better = next((item[2] for item in ranked if item[2].odd and item[0] < grade), None)
     conflicts = tuple(key for key, value in proposal.config.items() if key in said and said[key] != value)
-    entry = {**place, **proposal.entry}
-    return Choice(entry, proposal.config, tuple(found), conflicts, proposal.odd, better)
+    entry, config = deepcopy((proposal.entry, proposal.config))
+    return Choice({**place, **entry}, config, tuple(found), conflicts, proposal.odd, better)
+
+
+@remember(256)
+def _ranked(wanted: Rendering, tokens: Tokens, said: Mapping[str, Value]) -> list[_Ranked]:
+    """Every proposal with what it renders differently, best first."""
+    ranked = []
+    for order, proposal in enumerate(propose(wanted, tokens)):
+        got = decode(proposal.entry, {**proposal.config, **said}, tokens=tokens)["text"].value
+        if isinstance(got, Rendering):
+            found = compare(wanted, got, tokens)
+            ranked.append(((_distance(wanted, got, tokens), *weight(found)), order, proposal, found))
+    return sorted(ranked, key=lambda item: item[:2])
 
 
 def _distance(wanted: Rendering, got: Rendering, tokens: Tokens) -> int:

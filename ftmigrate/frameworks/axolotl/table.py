@@ -13,7 +13,7 @@ from typing import Any
 
 from ftmigrate import schema
 from ftmigrate.document.model import Path, Value
-from ftmigrate.frameworks.axolotl import sources
+from ftmigrate.frameworks.axolotl import methods, sources
 from ftmigrate.frameworks.axolotl.other_keys import OTHER, PLUGIN_KEYS
 from ftmigrate.frameworks.reader import Reader
 from ftmigrate.frameworks.table import (
@@ -35,11 +35,16 @@ from ftmigrate.frameworks.table import (
     names,
     reading,
 )
-from ftmigrate.run.conditions import Condition, View, is_, is_not
+from ftmigrate.run.conditions import Condition, View, both, is_, is_not
+from ftmigrate.run.methods import PREFERENCE, SUPERVISED
 from ftmigrate.run.model import NODES, WORLD_SIZE, Claim, ClaimKind, External, Symbol
 from ftmigrate.run.source import Decoded
 
 _LORA = is_not("adapter.method", "none")
+_PAIRS = is_("method.name", *PREFERENCE)
+_NO_PAIRS = is_not("method.name", *PREFERENCE)
+_SFT = is_("method.name", *SUPERVISED)
+_QAT = is_("method.name", "qat")
 _FSDP = is_("parallel.strategy", "fsdp2")
 
 _MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -506,6 +511,8 @@ def _architecture(reader: Reader) -> Mapping[str, Decoded]:
 
 def _normalisation(reader: Reader) -> Mapping[str, Decoded]:
     """With monkeypatch/loss/chunked.py in the loss's place, transformers' trainer counts labels before the shift."""
+    if reader.get("method.name") in PREFERENCE:
+        return {"gradient.loss_normalisation": Decoded("pairs of the step")}
     alone = reader.get("parallel.strategy") == "single"
     text = "tokens of the step" if alone else "tokens of the step, each device by itself"
     if reader.get("memory.chunked_loss") and _trains_bos(reader):
@@ -591,6 +598,13 @@ def _propose_special_tokens(wanted: Mapping[str, Any], reader: Reader) -> Iterat
     yield keys
 
 
+def _saved_template(reader: Reader) -> Mapping[str, Decoded]:
+    """loaders/tokenizer.py; `tokenizer_default` leaves the tokenizer's own."""
+    keys = ("chat_template", "chat_template_jinja")
+    own = not reader.present("chat_template") or str(reader.value("chat_template")).startswith("tokenizer_default")
+    return {"tokenizer.chat_template": Decoded("own" if own else "the training's", keys if not own else ())}
+
+
 _CLIP = Codec(lambda value, _: value or None, lambda value, _: 0.0 if value is None else value)
 
 
@@ -603,12 +617,15 @@ def _overlong(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     kinds = [entry.get("type") for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
     if "completion" in kinds:
         return {"sequence.overlong": Decoded("split into further rows", tuple(keys))}
+    if reader.get("method.name") in PREFERENCE and keys.get("excess_length_strategy") == "truncate":
+        # utils/data/rl.py, _truncate_long_sequences_rl
+        return {"sequence.overlong": Decoded("truncate, pairs whose prompt alone fills it dropped", tuple(keys))}
     return {"sequence.overlong": Decoded(_OVERLONG.get(str(keys.get("excess_length_strategy", "drop"))), tuple(keys))}
 
 
 def _propose_overlong(wanted: Mapping[str, Any], _: Reader) -> Iterator[Mapping[str, Value]]:
     for spelled, meaning in _OVERLONG.items():
-        if meaning == wanted.get("sequence.overlong"):
+        if str(wanted.get("sequence.overlong")).split(" ")[0] == meaning:
             yield {"excess_length_strategy": spelled}
 
 
@@ -633,10 +650,23 @@ def _with_prefix(*entries: Entry) -> Iterator[Entry]:
             yield replace(entry, key=entry.key.replace("fsdp_config.", "fsdp_config.fsdp_"))
 
 
+def _encode_loading(value: Any, view: View) -> Value:
+    """schemas/validation.py, STAGED_NF4_CONSTRAINTS: what 4-bit weights cannot be combined with."""
+    sizes = ("parallel.tensor", "parallel.context", "parallel.replicate")
+    several = any(view.get(size) not in (1, None) for size in sizes)
+    if value == "by parts" and view.get("model.quantization") == "nf4" and (view.get("adapter.use_dora") or several):
+        raise CannotSay("Axolotl loads 4-bit weights by parts neither with DoRA nor with a second kind of parallelism")
+    return bool(value == "by parts")
+
+
+_LOADING = Codec(lambda value, _: "by parts" if value else "whole on each device", _encode_loading)
+
 _FSDP_OTHERS = (
     Field("fsdp_config.fsdp_offload_params", "parallel.cpu_offload", absent=ABSENT, when=_FSDP, write=False),
     Field("fsdp_config.fsdp_reshard_after_forward", "parallel.reshard_after_forward", absent=ABSENT, when=_FSDP, write=False),
     Field("fsdp_config.fsdp_state_dict_type", "saving.sharded", _SHARDED, absent=ABSENT, when=_FSDP, write=False),
+    Field("fsdp_config.fsdp_cpu_ram_efficient_loading", "parallel.loading", _LOADING, absent=ABSENT, when=_FSDP,
+          write=False),
     Field("fsdp_config.activation_checkpointing", "memory.activation_checkpointing", absent=ABSENT, when=_FSDP,
           write=False),
     *_with_prefix(
@@ -646,7 +676,6 @@ _FSDP_OTHERS = (
         Private("fsdp_config.final_state_dict_type", "whether the final weights are gathered", off=(None,)),
         Private("fsdp_config.sharding_strategy", "refused: FSDP1 is gone", off=(None,)),
         Private("fsdp_config.forward_prefetch", "refused: FSDP1 is gone", off=(None,)),
-        Unread("fsdp_config.cpu_ram_efficient_loading", "how weights are loaded; no effect on training"),
         Unread("fsdp_config.cpu_offload_pin_memory", "how offloaded weights are kept; no effect on training"),
         *(
             Unread(f"fsdp_config.{name}", "an option of FSDP1: dropped with a warning")
@@ -661,17 +690,6 @@ _FSDP_OTHERS = (
 )  # fmt: skip
 
 
-_WRITTEN_METHODS = ("sft",)
-
-
-def _propose_method(wanted: Mapping[str, Any], _: Reader) -> Iterator[Mapping[str, Value]]:
-    method = wanted["method.name"]
-    if method not in _WRITTEN_METHODS:
-        known = ", ".join(_WRITTEN_METHODS)
-        raise CannotSay(f"ftmigrate writes only {known} runs for Axolotl so far")
-    yield {}
-
-
 ENTRIES: tuple[Entry, ...] = (
     Heading("Model"),
     Field("base_model", "model.base"),
@@ -680,19 +698,23 @@ ENTRIES: tuple[Entry, ...] = (
     Field("tokenizer_config", "tokenizer.source", absent="model", quiet=True),
     Group(("special_tokens", "tokens"), ("tokenizer.eos_token", "tokenizer.special_tokens"), _special_tokens,
           _propose_special_tokens),
+    Derived(("tokenizer.chat_template",), _saved_template, "a global chat_template is put into the tokenizer"),
     Field("attn_implementation", "model.attention", absent="auto"),
     Field("overrides_of_model_config", "model.config_overrides", absent={}, quiet=True),
     Field("unfrozen_parameters", "model.trainable", _TRAINABLE, absent="all", quiet=True),
     Derived(("model.architecture",), _architecture,
             "the architecture is what base_model's config.json says"),
-    Always("method.loss", "cross entropy", "transformers' ForCausalLMLoss"),
     Always("model.weights", "all", "transformers loads every weight file of the checkpoint"),
     Heading("Adapter"),
     Group(("adapter", "load_in_4bit", "load_in_8bit"), ("adapter.method", "model.quantization"), _adapter,
           _propose_adapter),
     Field("lora_r", "adapter.rank", when=_LORA, absent=ABSENT),
     Field("lora_alpha", "adapter.alpha", when=_LORA, absent=ABSENT),
-    Field("lora_dropout", "adapter.dropout", when=_LORA),
+    Field("lora_dropout", "adapter.dropout", when=both(_LORA, _NO_PAIRS)),
+    Always("adapter.dropout", 0.0, "TRL switches all dropout off in preference training (DPOConfig.disable_dropout)",
+           when=_PAIRS),
+    Unread("lora_dropout", "TRL switches all dropout off in preference training (DPOConfig.disable_dropout)",
+           when=_PAIRS),
     Group(("lora_target_modules", "lora_target_linear"), ("adapter.target_modules",), _targets, _propose_targets,
           when=_LORA),
     Field("peft_layers_to_transform", "adapter.target_layers", absent="all", when=_LORA, quiet=True),
@@ -701,13 +723,23 @@ ENTRIES: tuple[Entry, ...] = (
     Field("lora_modules_to_save", "adapter.modules_to_save",
           Codec(lambda value, _: tuple(value), lambda value, _: list(value)), absent=(), when=_LORA, quiet=True),
     Field("peft_init_lora_weights", "adapter.init", names({True: "kaiming"}), absent="kaiming", when=_LORA, quiet=True),
-    Field("peft_autocast_adapter_dtype", "adapter.dtype", _ADAPTER_DTYPE, absent="fp32", when=_LORA, quiet=True),
-    Field("lora_model_dir", "adapter.start", absent=None, when=_LORA, quiet=True),
+    Field("peft_autocast_adapter_dtype", "adapter.dtype", _ADAPTER_DTYPE, absent="fp32",
+          when=both(_LORA, _NO_PAIRS), quiet=True),
+    Derived(("adapter.dtype",), methods.adapter_dtype, "trl/trainer/dpo_trainer.py makes the adapter", when=_PAIRS),
+    Field("lora_model_dir", "adapter.start", absent=None, when=both(_LORA, _NO_PAIRS), quiet=True),
+    Missing("adapter.start", None, "the adapter is made anew (loaders/model.py, _build_adapters)", when=_PAIRS),
+    *(
+        Unread(key, "in preference training TRL makes the adapter and does not look at it", when=_PAIRS)
+        for key in ("peft_autocast_adapter_dtype", "lora_model_dir")
+    ),
     Always("adapter.bias", "none", "loaders/adapter.py passes bias=none to PEFT"),
     Heading("Data"),
     sources.ENTRY,
     Field("dataset_prepared_path", "data.prepared_path", _PREPARED, absent="last_run_prepared"),
-    Field("curriculum_sampling", "data.shuffle", names({False: True, True: False}), absent=True, quiet=True),
+    Field("curriculum_sampling", "data.shuffle", names({False: True, True: False}), absent=True, quiet=True,
+          when=_NO_PAIRS),
+    Always("data.shuffle", True, "the DPO trainer has transformers' own sampler, which draws in random order", when=_PAIRS),
+    Unread("curriculum_sampling", "the DPO trainer does not look at it", when=_PAIRS),
     Derived(("data.order",), _order, "core/builders/causal.py: rows are drawn by a sampler seeded with seed"),
     Group(("shuffle_merged_datasets",), ("data.order",), lambda _keys, reader: _order(reader), _propose_stored),
     Group(("seed", "shuffle_merged_datasets"), ("data.order",), lambda _keys, reader: _order(reader), _propose_order,
@@ -762,7 +794,8 @@ ENTRIES: tuple[Entry, ...] = (
     Field("tf32", "precision.tf32", absent="auto"),
     Heading("Memory and speed"),
     Field("gradient_checkpointing", "memory.activation_checkpointing",
-          names({True: True, False: False, "offload": True, "offload_disk": True}), absent=False),
+          names({True: True, False: False, "offload": True, "offload_disk": True}),
+          absent=lambda view: view.get("method.name") in PREFERENCE),  # TRL's own default is true
     Field("activation_offloading", "memory.activation_offloading", names(_OFFLOAD), absent="none"),
     Field("torch_compile", "memory.compile", absent=False),
     Field("chunked_cross_entropy", "memory.chunked_loss", absent=False, quiet=True),
@@ -772,6 +805,8 @@ ENTRIES: tuple[Entry, ...] = (
           _strategy, _propose_strategy),
     Field("fsdp_config.offload_params", "parallel.cpu_offload", absent=False, when=_FSDP),
     Field("fsdp_config.reshard_after_forward", "parallel.reshard_after_forward", absent=True, when=_FSDP),
+    Field("fsdp_config.cpu_ram_efficient_loading", "parallel.loading", _LOADING, absent="whole on each device",
+          when=_FSDP, quiet=True),
     Field("fsdp_config.state_dict_type", "saving.sharded",
           _SHARDED, absent=True, when=_FSDP),
     *_FSDP_OTHERS,
@@ -817,11 +852,21 @@ ENTRIES: tuple[Entry, ...] = (
     Heading("Seed"),
     Field("seed", "seed.value", _SEED, absent="random"),
     Field("full_determinism", "seed.deterministic", absent=False, quiet=True),
-    Heading("Preference tuning"),
-    Group(("rl",), ("method.name",), lambda keys, _: {"method.name": Decoded(keys.get("rl", "sft"), tuple(keys))},
-          _propose_method),
+    Heading("Method"),
+    Group(("rl", *methods.QAT_KEYS), ("method.name",), methods.decode, methods.propose),
     Field("rl_beta", "method.beta", absent=0.1),
-    Field("dpo_label_smoothing", "method.label_smoothing", absent=0.0),
+    Group((*methods.LOSS_KEYS, "micro_batch_size", "gradient_accumulation_steps"), methods.LOSS_SETTINGS, methods.loss,
+          methods.propose_smoothing, when=_PAIRS, exact_only=True),
+    Group(methods.LOSS_KEYS, methods.LOSS_SETTINGS, methods.loss, methods.propose_loss, when=_PAIRS),
+    Always("method.loss", "cross entropy", "transformers' ForCausalLMLoss", when=_SFT),
+    Missing("method.loss", "that of the method", "a trainer of its own"),
+    Always("method.reference", "the starting weights",
+           "the base model without the adapter, or loaded a second time (train.py, setup_reference_model)"),
+    Group(methods.QAT_KEYS, methods.QAT_SETTINGS, methods.rounding, methods.propose_rounding, when=_QAT),
+    Field("qat.group_size", "qat.group_size", when=_QAT),
+    Always("qat.layers", "all linear layers", "utils/quantization.py, prepare_model_for_qat", when=_QAT),
+    Field("qat.fake_quant_after_n_steps", "qat.after_steps", methods.AFTER, absent=None, when=_QAT),
+    Private("qat.quantize_embedding", "the embedding is rounded too"),
     *OTHER,
     *PLUGIN_KEYS,
 )  # fmt: skip
@@ -834,6 +879,8 @@ def _default_of(version: str) -> Any:
         section, name = "config", key
         if key.startswith("fsdp_config."):
             section, name = "FSDPConfig", key.split(".", 1)[1]
+        elif key.startswith("qat."):
+            section, name = "QATConfig", key.split(".", 1)[1]
         facts = pinned.keys(section).get(name, {})
         return facts.get("default", ABSENT)
 
@@ -854,7 +901,8 @@ def _unknown(version: str) -> Any:
 
 def table(version: str) -> Table:
     """Axolotl's table at a version."""
-    return Table("axolotl", version, ENTRIES, _default_of(version), _unknown(version), null_is_absent=True)
+    return Table("axolotl", version, ENTRIES, _default_of(version), _unknown(version), null_is_absent=True,
+                 refuse=methods.refused)  # fmt: skip
 
 
 __all__ = ["ENTRIES", "launched", "reading", "table"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ftmigrate import schema
 from ftmigrate.document.model import Unresolved
 from ftmigrate.frameworks.reader import Reader
 from ftmigrate.frameworks.table import ABSENT, Keys
@@ -62,8 +63,7 @@ def quantizer(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     here = tuple(key for key in ("quantizer._component_",) if key in keys)
     adapted = reader.get("adapter.method") != "none"
     layers = "linear layers with an adapter" if adapted else "all linear layers"
-    tied = reader.table.default_of("model.tie_word_embeddings", reader)
-    if not adapted and tied is True:
+    if not adapted and _tied(reader):
         layers += " but the output"
     if not name.startswith(("torchtune.training", "torchao.quantization")) or kind not in _QUANTIZERS:
         unknown = Decoded(Unresolved(name), here)
@@ -78,6 +78,12 @@ def quantizer(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
         "qat.grid": Decoded(grid, here),
         "qat.layers": Decoded(layers, here),
     }
+
+
+def _tied(reader: Reader) -> bool:
+    """Whether the output layer's weights are the embedding's: then it is no linear layer of torchtune's."""
+    facts = schema.load("torchtune", reader.version).keys(f"component {reader.value('model._component_')}")
+    return bool(facts.get("", {}).get("architecture", {}).get("tie_word_embeddings"))
 
 
 # name -> what activations are rounded to, and where the values lie that weights are rounded to

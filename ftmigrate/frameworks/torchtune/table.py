@@ -30,7 +30,7 @@ from ftmigrate.frameworks.table import (
     Unread,
     names,
 )
-from ftmigrate.frameworks.torchtune import checkpoint, objectives, recipes, sources
+from ftmigrate.frameworks.torchtune import checkpoint, objectives, other_recipes, recipes, sources
 from ftmigrate.frameworks.torchtune.chat_formats import tokenizer_format
 from ftmigrate.run.conditions import Condition, View, is_, is_not
 from ftmigrate.run.methods import PREFERENCE
@@ -233,6 +233,11 @@ def _propose_targets(wanted: Mapping[str, Any], _: Reader) -> Iterator[Mapping[s
     }
 
 
+def _attention(reader: Reader) -> Mapping[str, Decoded]:
+    """Gemma 2 caps the attention scores, which transformers' eager attention does and its sdpa leaves out."""
+    return {"model.attention": Decoded("eager" if family(reader) == "gemma2" else "sdpa")}
+
+
 def _base(reader: Reader) -> Mapping[str, Decoded]:
     directory = reader.value("checkpointer.checkpoint_dir")
     if directory is ABSENT:
@@ -287,20 +292,41 @@ _TOKENIZER_FILES = ("tokenizer.path", "tokenizer.vocab_path", "tokenizer.merges_
 
 
 def _max_length(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
-    """The tokenizer's max_seq_len counts the masked EOS it ends each row with; packs are filled up to it."""
+    """The tokenizer's max_seq_len counts the EOS that a cut row ends with; packs are filled up to it."""
     args = tuple(keys)
     limit = keys.get("tokenizer.max_seq_len")
     if isinstance(limit, Unresolved):
         return {"sequence.max_length": Decoded(limit, args), "sequence.overlong": Decoded("truncate", args)}
     if isinstance(limit, int):
-        length = limit if reader.get("sequence.packing") else limit - 1
-        why = "" if length == limit else f"of {limit} tokens the last is an EOS that is never trained"
-        return {"sequence.max_length": Decoded(length, args, why), "sequence.overlong": Decoded("truncate", args)}
+        ends = _cut_end(reader)
+        length = limit if ends == "" or reader.get("sequence.packing") else limit - 1
+        why = "" if length == limit else f"of {limit} tokens the last is {ends}"
+        overlong = f"truncate and end with {_TRAINED_EOS}" if ends == _TRAINED_EOS else "truncate"
+        return {"sequence.max_length": Decoded(length, args, why), "sequence.overlong": Decoded(overlong, args)}
     own = reader.value("model.max_seq_len")
     unknown_model = Unresolved("the number of positions of the model, which is not part of torchtune")
     positions = own if isinstance(own, int) else _architecture(reader).get("max_seq_len", unknown_model)
     why = "nothing is cut; a row longer than the model's positions stops the run"
     return {"sequence.max_length": Decoded(positions, args, why), "sequence.overlong": Decoded("error", args, why)}
+
+
+_TRAINED_EOS = "an EOS that is trained if the text before it is"
+
+
+def _cut_end(reader: Reader) -> str:
+    """What the tokenizer puts at the end of a row that it cuts, in words; empty for nothing.
+
+    models/*/_tokenizer.py and modules/transforms/tokenizers/_utils.py, calls of truncate.
+    """
+    listed = reader.value("dataset")
+    parts = [part.get("_component_") for part in (listed if isinstance(listed, list) else [listed])
+             if isinstance(part, dict)]  # fmt: skip
+    if parts and all("text_completion" in str(name) for name in parts):
+        return "left free for an EOS that is not put there"
+    found = tokenizer_format(str(component(reader, "tokenizer")), reader.version)
+    if found is None or (found.chat.suffix and found.chat.separate is None):
+        return "an EOS that is never trained"
+    return _TRAINED_EOS if found.chat.suffix else ""
 
 
 # --- optimizer, schedule, duration ------------------------------------------------------------------------------
@@ -450,6 +476,8 @@ def _wrapping(keys: Keys, _: Reader) -> Mapping[str, Decoded]:
 
 
 def _normalisation(reader: Reader) -> Mapping[str, Decoded]:
+    if reader.get("method.name") in PREFERENCE:
+        return {"gradient.loss_normalisation": Decoded("pairs of the step")}
     alone = not recipes.distributed(reader.recipe, reader.version)
     text = "tokens of the step" if alone else "tokens of the step, all devices"
     if reader.get("batch.accumulation") != 1 and sources.plain_text(reader):
@@ -598,13 +626,14 @@ ENTRIES: tuple[Entry, ...] = (
     Missing("adapter.start", None, "adapters start anew unless a run is resumed"),
     Missing("model.revision"),
     Missing("model.trust_remote_code", False),
-    Always("model.attention", "sdpa", "torchtune/modules/attention.py"),
+    Derived(("model.attention",), _attention, "modules/attention.py, models/gemma2/_attention.py"),
     Missing("model.trainable", "all"),
     Heading("Tokenizer"),
     Group(_TOKENIZER_FILES, ("tokenizer.source",), _tokenizer),
     Group(("tokenizer.max_seq_len",), ("sequence.max_length", "sequence.overlong"), _max_length,
           lambda wanted, _: [{"tokenizer.max_seq_len": wanted.get("sequence.max_length")}]),
     Field("tokenizer.special_tokens", "tokenizer.special_tokens", absent="own"),
+    Always("tokenizer.chat_template", "own", "the tokenizer's files are copied beside the weights unchanged"),
     Always("tokenizer.eos_token", "own", "the tokenizer's files are copied beside the weights unchanged"),
     Private("tokenizer.image_size", "the size images are scaled to", off=()),
     Private("tokenizer.max_num_tiles", "the number of tiles an image is cut into", off=()),
@@ -737,9 +766,9 @@ ENTRIES: tuple[Entry, ...] = (
     Field("fsdp_cpu_offload", "parallel.cpu_offload", absent=False, when=_FSDP),
     Field("fsdp_reshard_after_forward", "parallel.reshard_after_forward", absent=True, when=_FSDP),
     Group(("custom_sharded_layers",), ("parallel.wrapping",), _wrapping, when=_FSDP),
+    Always("parallel.loading", "by parts", "training/_distributed.py, load_from_full_model_state_dict", when=_FSDP),
     Field("tensor_parallel_dim", "parallel.tensor", absent=1),
-    Unread("tensor_parallel_plan", "counts only with tensor_parallel_dim above 1", when=is_("parallel.tensor", 1)),
-    Private("tensor_parallel_plan", "how weights are split over the tensor parallel group", off=(None,)),
+    Unread("tensor_parallel_plan", "how weights are split over the tensor parallel group; no effect on training"),
     Field("context_parallel_dim", "parallel.context", absent=1),
     Unread("context_parallel_rotate_method", "how context parallel ranks exchange; no effect on training"),
     Field("data_parallel_replicate_dim", "parallel.replicate", absent=1),
@@ -786,6 +815,7 @@ ENTRIES: tuple[Entry, ...] = (
             when=_QAT),
     Field("fake_quant_after_n_steps", "qat.after_steps", Codec(lambda v, _: objectives.starts(v), lambda v, _: v),
           absent=None),
+    *other_recipes.ENTRIES,
 )  # fmt: skip
 
 
