@@ -18,7 +18,7 @@ A section is one set of keys (a recipe's, a component's parameters, a config cla
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -53,17 +53,61 @@ class Schema:
     version: str
     sections: Mapping[str, Mapping[str, Facts]]
 
+    def names(self, prefix: str) -> list[str]:
+        """The sections whose names begin so; cheaper than going through all of them."""
+        if isinstance(self.sections, _Sections):
+            return self.sections.names(prefix)
+        return [name for name in self.sections if name.startswith(prefix)]
+
     def keys(self, section: str) -> Mapping[str, Facts]:
         """The keys of a section with their facts; empty for an unknown section."""
         return self.sections.get(section, {})
 
     def facts(self, section: str) -> Facts | None:
         """Facts about the section itself; None for a section this version does not have."""
-        return self._about.get(section)
+        return self.keys(section).get(SECTION)
 
-    @property
-    def _about(self) -> Mapping[str, Facts]:
-        return {name: keys[SECTION] for name, keys in self.sections.items() if SECTION in keys}
+
+class _Sections(Mapping[str, Mapping[str, Facts]]):
+    """The sections of one version, each decoded when it is asked for: most reads need a few of hundreds."""
+
+    def __init__(self, texts: Mapping[str, str], order: Mapping[str, int], at: int) -> None:
+        self._texts, self._order, self._at = texts, order, at
+        self._found: dict[str, Mapping[str, Facts]] = {}
+
+    def __getitem__(self, name: str) -> Mapping[str, Facts]:
+        if name not in self._found:
+            self._found[name] = self._decode(self._texts[name])
+        if not self._found[name]:
+            raise KeyError(name)
+        return self._found[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in self._texts if self._has(name))
+
+    def __len__(self) -> int:
+        return sum(self._has(name) for name in self._texts)
+
+    def names(self, prefix: str) -> list[str]:
+        return [name for name in self._texts if name.startswith(prefix) and self._has(name)]
+
+    def _has(self, name: str) -> bool:
+        """Whether the version has the section; most say so by the facts about themselves, which stand first."""
+        if name in self._found:
+            return bool(self._found[name])
+        first = self._texts[name].partition("\n")[0].rstrip(",")
+        if first.startswith('"": ') and self._decode(first):
+            return True
+        return bool(self.get(name))
+
+    def _decode(self, text: str) -> dict[str, Facts]:
+        keys: dict[str, Facts] = {}
+        for key, ranges in json.loads(f"{{{text}}}").items():
+            for since, until, facts in ranges:
+                if self._order[since] <= self._at and (until is None or self._at < self._order[until]):
+                    keys[key] = facts
+                    break
+        return keys
 
 
 class UnknownVersion(Exception):
@@ -79,38 +123,41 @@ def _directory() -> Path:
     return shipped if shipped.is_dir() else Path(__file__).parent.parent / "schemas"
 
 
+def _text(framework: str) -> str:
+    return (_directory() / f"{framework}.json").read_text(encoding="utf-8")
+
+
 @cache
 def table(framework: str) -> dict[str, Any]:
     """The whole range table of a framework, as stored."""
-    text = (_directory() / f"{framework}.json").read_text(encoding="utf-8")
-    loaded: dict[str, Any] = json.loads(text)
+    loaded: dict[str, Any] = json.loads(_text(framework))
     return loaded
+
+
+@cache
+def _parts(framework: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """The table's head, and its sections still as text: the layout, a line a key, is that of tools/schema_store.py."""
+    head, _, body = _text(framework).partition(',\n"sections": {\n')
+    sections = {}
+    for block in body.removesuffix("\n}\n}\n}\n").split("\n},\n"):
+        name, _, keys = block.partition(": {\n")
+        sections[json.loads(name)] = keys
+    return json.loads(head + "}"), sections
 
 
 def versions(framework: str) -> list[str]:
     """The pinned versions, oldest first."""
-    return list(table(framework)["versions"])
+    return list(_parts(framework)[0]["versions"])
 
 
 @cache
 def load(framework: str, version: str | None = None) -> Schema:
     """The schema at `version`, the newest by default. Raises UnknownVersion."""
-    data = table(framework)
-    known: list[str] = data["versions"]
+    head, texts = _parts(framework)
+    known: list[str] = head["versions"]
     if version is None:
         version = known[-1]
     if version not in known:
         raise UnknownVersion(framework, version, known)
     order = {name: index for index, name in enumerate(known)}
-    at = order[version]
-    sections: dict[str, dict[str, Facts]] = {}
-    for section, keys in data["sections"].items():
-        found: dict[str, Facts] = {}
-        for key, ranges in keys.items():
-            for since, until, facts in ranges:
-                if order[since] <= at and (until is None or at < order[until]):
-                    found[key] = facts
-                    break
-        if found:
-            sections[section] = found
-    return Schema(framework, version, sections)
+    return Schema(framework, version, _Sections(texts, order, order[version]))

@@ -124,7 +124,8 @@ def test_a_system_column_is_put_in() -> None:
         ({"type": "alpaca:nothing"}, {}, "no such prompt style"),
         ({"type": {"format": "{question}"}}, {}, "{question}"),
         ({}, {}, "tokens already"),
-        ({"type": "alpaca"}, {"rl": "dpo"}, "rl"),
+        ({"type": "alpaca"}, {"rl": "kto"}, "rl"),
+        ({"type": "alpaca"}, {"rl": "dpo"}, "type: alpaca"),
     ],
 )
 def test_what_cannot_be_known_is_unresolved(entry: dict[str, Value], config: dict[str, Value], reason: str) -> None:

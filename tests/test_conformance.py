@@ -28,40 +28,39 @@ def pair(request: pytest.FixtureRequest) -> tuple[Framework, str]:
     return registry.get(name), version
 
 
-CHECKS = (
-    conformance.unanswered,
-    conformance.unread_sources,
-    conformance.unclaimed,
-    conformance.claimed_twice,
-    conformance.beyond_the_schema,
-    conformance.wordless,
-)
+@pytest.fixture(params=registry.names())
+def newest(request: pytest.FixtureRequest) -> tuple[Framework, str]:
+    framework = registry.get(request.param)
+    return framework, framework.versions()[-1]
 
 
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("check", conformance.CHECKS, ids=lambda check: check.__name__)
 def test_conforms(pair: tuple[Framework, str], check: Callable[[Framework, str], list[str]]) -> None:
     found = check(*pair)
     assert not found, "\n".join(found)
 
 
-def test_all_checks_are_run_for_third_parties(pair: tuple[Framework, str]) -> None:
-    assert conformance.problems(*pair) == [problem for check in CHECKS for problem in check(*pair)]
+def test_problems_are_those_of_all_checks(newest: tuple[Framework, str]) -> None:
+    assert conformance.problems(*newest) == [problem for check in conformance.CHECKS for problem in check(*newest)]
 
 
-def test_counts(pair: tuple[Framework, str]) -> None:
-    framework, version = pair
-    committed = json.loads(COUNTS.read_text(encoding="utf-8"))
-    name = f"{framework.name}@{version}"
-    said = conformance.ratchet(conformance.counts(framework, version), committed.get(name, {}))
+COUNTED = [(name, version) for name in registry.names() for version in conformance.counted(registry.get(name))]
+
+
+@pytest.mark.parametrize(("name", "version"), COUNTED)
+def test_counts(name: str, version: str) -> None:
+    committed = json.loads(COUNTS.read_text(encoding="utf-8")).get(f"{name}@{version}", {})
+    said = conformance.ratchet(conformance.counts(registry.get(name), version), committed)
     how = f"python -m ftmigrate.frameworks.conformance {COUNTS.relative_to(COUNTS.parent.parent)}"
-    assert not said, f"{name}: " + "; ".join(said) + f" ({how})"
+    assert not said, f"{name} {version}: " + "; ".join(said) + f" ({how})"
 
 
-def test_every_key_is_counted_once(pair: tuple[Framework, str]) -> None:
-    framework, version = pair
+@pytest.mark.parametrize(("name", "version"), COUNTED)
+def test_every_key_is_counted_once(name: str, version: str) -> None:
+    framework = registry.get(name)
     found = conformance.counts(framework, version)
     held = {place.key for place in conformance.places(framework, version) if not place.facts.get("component")}
-    assert sum(found[name] for name in ("claimed", "private", "unread", "pending")) == len(held)
+    assert sum(found[kind] for kind in ("claimed", "private", "unread", "pending")) == len(held)
     assert found["settings"] == len(vocabulary.SPECS)
 
 
@@ -92,8 +91,8 @@ def _alone(framework: Framework, version: str) -> Callable[[Entry], bool]:
     return lambda entry: all(named.count(key) == 1 and "." not in key and key in held for key in entry.keys)  # type: ignore[union-attr]
 
 
-def test_a_missing_row_for_a_key_is_found(pair: tuple[Framework, str]) -> None:
-    framework, version = pair
+def test_a_missing_row_for_a_key_is_found(newest: tuple[Framework, str]) -> None:
+    framework, version = newest
     gone = _first(framework, version, Private, _alone(framework, version))
     assert isinstance(gone, Private)
     changed = _changed(framework, lambda entry: iter(() if entry is gone else (entry,)))
@@ -104,8 +103,8 @@ def test_a_missing_row_for_a_key_is_found(pair: tuple[Framework, str]) -> None:
     assert conformance.unclaimed(listed, version, frozenset({gone.key})) == []
 
 
-def test_a_missing_row_for_a_setting_is_found(pair: tuple[Framework, str]) -> None:
-    framework, version = pair
+def test_a_missing_row_for_a_setting_is_found(newest: tuple[Framework, str]) -> None:
+    framework, version = newest
     path = vocabulary.GLOBAL_SETTINGS[-1]
 
     def without(entry: Entry) -> Iterator[Entry]:
@@ -115,15 +114,15 @@ def test_a_missing_row_for_a_setting_is_found(pair: tuple[Framework, str]) -> No
     assert f"{path}: no entry answers it" in conformance.unanswered(_changed(framework, without), version)
 
 
-def test_a_setting_that_the_vocabulary_lacks_is_found(pair: tuple[Framework, str]) -> None:
-    framework, version = pair
+def test_a_setting_that_the_vocabulary_lacks_is_found(newest: tuple[Framework, str]) -> None:
+    framework, version = newest
     odd = Derived(("model.colour",), lambda _: {}, "invented")
     changed = _changed(framework, lambda entry: iter((entry, odd) if isinstance(entry, Sources) else (entry,)))
     assert "model.colour: not in the vocabulary" in conformance.unanswered(changed, version)
 
 
-def test_a_source_setting_left_out_is_found(pair: tuple[Framework, str]) -> None:
-    framework, version = pair
+def test_a_source_setting_left_out_is_found(newest: tuple[Framework, str]) -> None:
+    framework, version = newest
 
     def lossy(entry: Entry) -> Iterator[Entry]:
         if isinstance(entry, Sources):
@@ -141,8 +140,8 @@ def test_a_source_setting_left_out_is_found(pair: tuple[Framework, str]) -> None
     assert found[0].startswith("data.sources[].split: not answered")
 
 
-def test_a_second_claim_is_found(pair: tuple[Framework, str]) -> None:
-    framework, version = pair
+def test_a_second_claim_is_found(newest: tuple[Framework, str]) -> None:
+    framework, version = newest
     row = _first(framework, version, Field, lambda entry: getattr(entry, "when", None) is None)
     assert isinstance(row, Field)
     twice = Field(row.key, row.setting, SAME)
@@ -150,8 +149,8 @@ def test_a_second_claim_is_found(pair: tuple[Framework, str]) -> None:
     assert f"{row.key}: claimed twice for {row.setting}" in conformance.claimed_twice(changed, version)
 
 
-def test_a_key_that_the_schema_lacks_is_found(pair: tuple[Framework, str]) -> None:
-    framework, version = pair
+def test_a_key_that_the_schema_lacks_is_found(newest: tuple[Framework, str]) -> None:
+    framework, version = newest
     odd = Unread("no_such_key", "invented")
     changed = _changed(framework, lambda entry: iter((odd, entry) if isinstance(entry, Sources) else (entry,)))
     assert [
@@ -160,16 +159,16 @@ def test_a_key_that_the_schema_lacks_is_found(pair: tuple[Framework, str]) -> No
 
 
 @pytest.mark.parametrize("words", ["", "  ", "see /home/somebody/notes", "see /tmp/x"])
-def test_bad_words_are_found(pair: tuple[Framework, str], words: str) -> None:
-    framework, version = pair
+def test_bad_words_are_found(newest: tuple[Framework, str], words: str) -> None:
+    framework, version = newest
     odd = Unread("seed", words)
     changed = _changed(framework, lambda entry: iter((odd, entry) if isinstance(entry, Sources) else (entry,)))
     (problem,) = conformance.wordless(changed, version)
     assert problem.startswith("seed: ")
 
 
-def test_a_decoder_that_fails_is_found(pair: tuple[Framework, str]) -> None:
-    framework, version = pair
+def test_a_decoder_that_fails_is_found(newest: tuple[Framework, str]) -> None:
+    framework, version = newest
     broken = replace(SAME, decode=lambda value, _: math.sqrt("no"))  # type: ignore[arg-type]
     row = _first(framework, version, Field, _alone(framework, version))
     assert isinstance(row, Field)
@@ -188,28 +187,28 @@ def test_ratchet() -> None:
     assert said == "settings is 11, committed 10; write the new counts down"
 
 
-def test_counts_are_not_written_when_one_rises(tmp_path: Path) -> None:
-    name, version = PAIRS[0]
+def test_counts_are_not_written_when_one_rises(newest: tuple[Framework, str], tmp_path: Path) -> None:
+    framework, version = newest
     file = tmp_path / "counts.json"
-    assert conformance.main([str(file), name]) == 0
+    assert conformance.main([str(file), framework.name]) == 0
     written = json.loads(file.read_text(encoding="utf-8"))
-    assert written[f"{name}@{version}"]["settings"] == len(vocabulary.SPECS)
-    written[f"{name}@{version}"]["unproven"] = -1
+    assert written[f"{framework.name}@{version}"] == conformance.counts(framework, version)
+    written[f"{framework.name}@{version}"]["unproven"] = -1
     file.write_text(json.dumps(written), encoding="utf-8")
-    assert conformance.main([str(file), name]) == 1
+    assert conformance.main([str(file), framework.name]) == 1
     assert json.loads(file.read_text(encoding="utf-8")) == written
 
 
 # --- sample values ----------------------------------------------------------------------------------------------
 
 
-def test_samples_suit_the_schema(pair: tuple[Framework, str]) -> None:
+def test_samples_suit_the_schema(newest: tuple[Framework, str]) -> None:
     """Samples are accepted by the exported JSON Schema, an independent reading of the same facts."""
     jsonschema = pytest.importorskip("jsonschema")
     from ftmigrate.json_schema.sections import Definitions
     from ftmigrate.json_schema.sections import Sections as Exported
 
-    framework, version = pair
+    framework, version = newest
     pinned = schema.load(framework.name, version)
     types = Exported(pinned, framework.layout, Definitions()).types
     odd = []

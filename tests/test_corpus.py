@@ -15,7 +15,7 @@ from ftmigrate.document.model import Unresolved, format_path, walk
 from ftmigrate.frameworks import registry
 from ftmigrate.frameworks.reader import Context
 from ftmigrate.run.compare import LOSSES, Verdict, losses, private
-from ftmigrate.run.model import NOT_APPLICABLE
+from ftmigrate.run.model import NOT_APPLICABLE, ClaimKind
 from tests.conftest import CORPUS, WHEEL, torchtune_configs
 
 CONFIGS = torchtune_configs()
@@ -109,6 +109,11 @@ def test_read_back_is_what_the_ledger_says(config: Path) -> None:
             if effect.verdict in (Verdict.EXACT, Verdict.ADAPTED, Verdict.MADE_EXPLICIT):
                 assert back[effect.setting] is not NOT_APPLICABLE
                 assert not isinstance(back[effect.setting], Unresolved)
+
+
+def test_no_key_is_unanswered(config: Path) -> None:
+    run = api.read(str(config), f"torchtune@{version(config)}")
+    assert [format_path(path) for path, claim in run.claims.items() if claim.kind is ClaimKind.PENDING] == []
 
 
 def test_reading_what_we_wrote_leaves_nothing_unknown(config: Path) -> None:

@@ -11,12 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from ftmigrate import api, launches, scripts
+from ftmigrate import api, launches, schema, scripts
 from ftmigrate.cli import main
 from ftmigrate.document.model import DocumentError, Source, Unresolved, format_path, walk
 from ftmigrate.document.unknown import is_marked, mark, plain, unmark
 from ftmigrate.document.yaml import OMEGACONF, parse
-from ftmigrate.frameworks import registry
 from ftmigrate.frameworks.axolotl import FRAMEWORK as AXOLOTL
 from ftmigrate.frameworks.launch import Launch
 from ftmigrate.frameworks.torchtune import catalogue
@@ -529,7 +528,8 @@ def test_a_config_that_is_a_script_by_no_sign_stays_a_config() -> None:
 
 def _roots() -> list[tuple[str, Path]]:
     main_configs = CORPUS / "torchtune-main" / "recipes" / "configs"
-    return [("0.6.1", WHEEL)] * (WHEEL is not None) + [("main", main_configs)] * main_configs.is_dir()  # type: ignore[list-item]
+    release = [("0.6.1", WHEEL)] if WHEEL is not None else []
+    return release + ([("main", main_configs)] if main_configs.is_dir() else [])
 
 
 def test_the_catalogue_is_what_is_shipped() -> None:
@@ -540,7 +540,7 @@ def test_the_catalogue_is_what_is_shipped() -> None:
         configs = catalogue.configs(version)
         registered = {
             name.removeprefix("config "): keys[""]
-            for name, keys in registry.schema.load("torchtune", version).sections.items()
+            for name, keys in schema.load("torchtune", version).sections.items()
             if name.startswith("config ") and not keys[""].get("missing")
         }
         assert set(configs) == set(registered)
@@ -565,7 +565,7 @@ def test_the_catalogue_reads_as_the_files_do(version: str) -> None:
     if version not in roots:
         pytest.skip(f"the configs of torchtune {version} are not here: NOT compared")
     for name in catalogue.configs(version):
-        about = registry.schema.load("torchtune", version).sections[f"config {name}"][""]
+        about = schema.load("torchtune", version).sections[f"config {name}"][""]
         recipe = about["recipes"][0]
         through = api.read(f"tune run {recipe} --config {name}", f"torchtune@{version}")
         path = roots[version] / about["file"].removeprefix("recipes/configs/")

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
-
 import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from ftmigrate.cli import main
 from ftmigrate.conversion import Conversion, convert
 from ftmigrate.document.model import Document
 from ftmigrate.frameworks import registry
-from ftmigrate.frameworks.reader import Context, read
-from ftmigrate.run.compare import LOSSES, Verdict, losses, private
+from ftmigrate.frameworks.reader import Context
 
 pytest.importorskip("omegaconf")
-from tests.torchtune_documents import Generated, configs, leaves  # noqa: E402
+from tests.torchtune_documents import Generated, configs, leaves
 
 SOURCE, TARGET = registry.get("torchtune"), registry.get("axolotl")
 

@@ -10,7 +10,7 @@ import pytest
 
 from ftmigrate.document.model import Unresolved
 from ftmigrate.frameworks.torchtune.chat_formats import FORMATS, chat_format, default_template, tokenizer_format
-from ftmigrate.frameworks.torchtune.datasets import BUILDERS, NOT_FROM_CONFIG, decode, fails, packing
+from ftmigrate.frameworks.torchtune.datasets import BUILDERS, NOT_FROM_CONFIG, Kind, decode, fails, packing
 from ftmigrate.run.rendering import Rendering, Unrenderable, evaluate
 from ftmigrate.run.source import Decoded, Location
 
@@ -281,7 +281,6 @@ def test_what_a_builder_fixes_in_its_code() -> None:
 @pytest.mark.parametrize(
     ("builder", "args", "reason"),
     [
-        ("preference_dataset", {"source": "x"}, "preference"),
         ("multimodal.the_cauldron_dataset", {}, "images"),
         ("SFTDataset", {"source": "x"}, "by position"),
         ("chat_dataset", {**CHAT, "conversation_style": "chatml"}, "chatml"),
@@ -307,7 +306,8 @@ def test_alpaca_on_main_wants_all_columns_mapped() -> None:
 @pytest.mark.parametrize("path", [*BUILDERS, *NOT_FROM_CONFIG])
 def test_every_builder_answers_every_setting(path: str, version: str) -> None:
     found = decode(path, {}, LLAMA3, None, version)
-    assert found.keys() == KEYS
+    pairs = path in BUILDERS and BUILDERS[path].kind in (Kind.PREFERENCE, Kind.PAIRED)
+    assert found.keys() == (KEYS | {"rejected"} if pairs else KEYS)
     assert all(value.args == () for value in found.values())
 
 

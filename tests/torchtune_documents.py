@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import yaml
@@ -20,7 +21,13 @@ RECIPES = (
 
 _LORA = ("llama3_1.lora_llama3_1_8b", "llama2.qlora_llama2_7b", "qwen2_5.lora_qwen2_5_7b_instruct", "phi3.lora_phi3_mini",
          "gemma.lora_gemma_2b", "llama3_2.qlora_llama3_2_1b", "mistral.lora_mistral_7b")  # fmt: skip
-_FULL = ("llama3_1.llama3_1_8b", "llama2.llama2_7b", "qwen2_5.qwen2_5_7b_instruct", "phi3.phi3_mini", "gemma2.gemma2_9b")
+_FULL = (
+    "llama3_1.llama3_1_8b",
+    "llama2.llama2_7b",
+    "qwen2_5.qwen2_5_7b_instruct",
+    "phi3.phi3_mini",
+    "gemma2.gemma2_9b",
+)
 _TOKENIZERS = ("llama3.llama3_tokenizer", "llama2.llama2_tokenizer", "qwen2_5.qwen2_5_tokenizer",
                "phi3.phi3_mini_tokenizer", "gemma.gemma_tokenizer", "mistral.mistral_tokenizer")  # fmt: skip
 _OPTIMIZERS = ("torch.optim.AdamW", "torch.optim.SGD", "bitsandbytes.optim.PagedAdamW8bit", "torch.optim.Adagrad",
@@ -32,7 +39,22 @@ _MODULES = ("q_proj", "k_proj", "v_proj", "output_proj")
 
 def _text() -> st.SearchStrategy[str]:
     return st.sampled_from(
-        ("text", "a b", "runs/x", "data/rows.jsonl", "yes", "1e-5", "null", "~", "é", "10:30", "# no", "a: b", " x ", "0x1f")
+        (
+            "text",
+            "a b",
+            "runs/x",
+            "data/rows.jsonl",
+            "yes",
+            "1e-5",
+            "null",
+            "~",
+            "é",
+            "10:30",
+            "# no",
+            "a: b",
+            " x ",
+            "0x1f",
+        )
     )
 
 
@@ -61,14 +83,14 @@ _FRACTION = st.sampled_from((0.0, 0.1, 1e-5, 2e-4, 1.0))
 def _component(paths: tuple[str, ...], **arguments: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
     """A component with some of its arguments, and now and then one that it does not take."""
     wild = {name: _wild(value) for name, value in arguments.items()}
-    given = st.fixed_dictionaries({"_component_": st.sampled_from(paths)}, optional={**wild, "no_argument": scalars()})
-    return given
+    return st.fixed_dictionaries({"_component_": st.sampled_from(paths)}, optional={**wild, "no_argument": scalars()})
 
 
 def _under(prefix: str, names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(f"{prefix}.{name}" for name in names)
 
 
+@cache
 def _dataset() -> st.SearchStrategy[dict[str, Any]]:
     load = {
         "split": st.sampled_from(("train", "train[:95%]", "validation")),
@@ -81,7 +103,9 @@ def _dataset() -> st.SearchStrategy[dict[str, Any]]:
     columns = st.dictionaries(st.sampled_from(("input", "output", "instruction")), _text(), max_size=3)
     return st.one_of(
         _component(
-            _under("torchtune.datasets", ("alpaca_dataset", "alpaca_cleaned_dataset", "instruct_dataset", "samsum_dataset")),
+            _under(
+                "torchtune.datasets", ("alpaca_dataset", "alpaca_cleaned_dataset", "instruct_dataset", "samsum_dataset")
+            ),
             source=_text(),
             train_on_input=st.booleans(),
             column_map=columns,
@@ -109,6 +133,7 @@ def _dataset() -> st.SearchStrategy[dict[str, Any]]:
     )
 
 
+@cache
 def _sections(lora: bool) -> dict[str, st.SearchStrategy[Any]]:
     adapter = {
         "lora_attn_modules": st.lists(st.sampled_from(_MODULES), min_size=1, unique=True),
@@ -259,10 +284,10 @@ def _odd(draw: st.DrawFn, tree: dict[str, Any]) -> str:
         simple = not isinstance(tree[target], dict | list) and "${" not in str(tree[target])
         if names and simple:
             holder = draw(st.sampled_from(names))
-            tree[holder]["via"] = draw(st.sampled_from((f"${{{target}}}", f"x/${{{target}}}/y", f"${{.._component_}}")))
+            tree[holder]["via"] = draw(st.sampled_from((f"${{{target}}}", f"x/${{{target}}}/y", "${.._component_}")))
         elif names:
             tree["whole"] = f"${{{target}}}"
-    if draw(st.integers(0, 9)) == 0:
+    if "whole" not in tree and draw(st.integers(0, 9)) == 0:
         tree["lost"] = draw(st.sampled_from(("${no_such_key}", "${oc.env:FTMIGRATE_NOT_SET}", "???")))
     text = _dump(tree)
     shared = draw(st.sampled_from(("", "alias", "merge", "comment")))
@@ -280,10 +305,12 @@ def _overrides(draw: st.DrawFn, text: str) -> tuple[str, ...]:
         return ()
     tree = Generated(text).tree()
     found = []
-    for kind in draw(st.lists(st.sampled_from(("set", "nested", "new", "component", "remove")), min_size=1, max_size=3)):
+    for kind in draw(
+        st.lists(st.sampled_from(("set", "nested", "new", "component", "remove")), min_size=1, max_size=3)
+    ):
         value = draw(st.sampled_from(("1", "2e-5", "true", "null", "text", "[1,2]", "{a: 1}", "${output_dir}")))
         if kind == "set":
-            simple = [key for key, old in tree.items() if not isinstance(old, dict | list)]
+            simple = [key for key, old in tree.items() if not isinstance(old, dict | list) and key != "output_dir"]
             if simple:
                 found.append(f"{draw(st.sampled_from(simple))}={value}")
         elif kind == "nested":
@@ -294,6 +321,11 @@ def _overrides(draw: st.DrawFn, text: str) -> tuple[str, ...]:
             found.append(f"brand_new={value}")
         elif kind == "component" and isinstance(tree.get("optimizer"), dict) and "_component_" in tree["optimizer"]:
             found.append("optimizer=torch.optim.SGD")
-        elif kind == "remove" and "seed" in tree and "~seed" not in found and not any(f.startswith("seed=") for f in found):
+        elif (
+            kind == "remove"
+            and "seed" in tree
+            and "~seed" not in found
+            and not any(f.startswith("seed=") for f in found)
+        ):
             found.append("~seed")
     return tuple(found)

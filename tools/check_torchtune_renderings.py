@@ -1,6 +1,6 @@
 """Compares our renderings of rows with what torchtune's own tokenizers and dataset builders make of them.
 
-Run in an environment with torchtune 0.6.1, or with its main branch::
+Run in an environment with torchtune 0.3.0 to 0.6.1, or with its main branch (0.2 has no tokenizer transforms)::
 
     python tools/check_torchtune_renderings.py
 
@@ -35,13 +35,14 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", HF_DATASETS_DISABLE_PROGRESS_BARS="1", TQDM_DISABLE="1")
 
+from ftmigrate import schema  # noqa: E402
 from ftmigrate.document.model import Unresolved  # noqa: E402
 from ftmigrate.frameworks.torchtune import chat_formats  # noqa: E402
 from ftmigrate.frameworks.torchtune import datasets as ours  # noqa: E402
 from ftmigrate.run.rendering import Piece, Rendering, Unrenderable, evaluate, merge  # noqa: E402
 
 MAIN = importlib.util.find_spec("torchtune.models.qwen3") is not None
-VERSION = "main" if MAIN else "0.6.1"
+VERSION = "main" if MAIN else str(importlib.import_module("torchtune").__version__).partition("+")[0]
 IGNORED = -100
 DATASETS = "torchtune.datasets."
 MODELS = "torchtune.models."
@@ -121,7 +122,7 @@ def cases() -> list[Case]:
     shared = {"conversation_column": "conversations", "conversation_style": "sharegpt"}
     system = {"new_system_prompt": " Be brief. "}
     train, no_train = {"train_on_input": True}, {"train_on_input": False}
-    return [
+    listed = [
         Case("alpaca_dataset", "alpaca", {}),
         Case("alpaca_dataset", "alpaca", no_train),
         Case("alpaca_dataset", "no_input", {"train_on_input": None}),
@@ -147,6 +148,8 @@ def cases() -> list[Case]:
         Case("text_completion_dataset", "text", {"column": "other", "add_eos": False}),
         Case("TextCompletionDataset", "text", {"split": "train"}),
     ]
+    own = [{*ours.parameters(DATASETS + case.builder, VERSION), "split"} for case in listed]
+    return [case for case, parameters in zip(listed, own, strict=True) if {*case.args} <= parameters]
 
 
 # What torchtune refuses when the builder is called, and we answer with Unresolved
@@ -195,6 +198,11 @@ class Tokenizer(NamedTuple):
         if isinstance(self.template, dict):
             return "own tags"
         return str(self.template).rpartition(".")[2]
+
+
+def there(path: str) -> bool:
+    """Whether this version has a component."""
+    return bool(schema.load("torchtune", VERSION).keys(f"component {path}"))
 
 
 def component(path: str) -> Any:
@@ -254,7 +262,9 @@ def bytes_reader(real: Any, inner: Any) -> Callable[[int], bytes]:
 
 
 def tokenizers(directory: Path) -> Iterator[Tokenizer]:
-    bytes_to_unicode = component("torchtune.modules.transforms.tokenizers._gpt2.bytes_to_unicode")
+    shared = importlib.util.find_spec("torchtune.modules.transforms.tokenizers")
+    gpt2 = shared and importlib.util.find_spec("torchtune.modules.transforms.tokenizers._gpt2")
+    bytes_to_unicode = component(f"{gpt2.name if gpt2 else 'torchtune.models.qwen2._tokenizer'}.bytes_to_unicode")
     tiktoken = directory / "tiktoken.model"
     lines = (f"{base64.b64encode(bytes([n])).decode()} {n}" for n in range(256))
     tiktoken.write_text("\n".join(lines) + "\n")
@@ -280,6 +290,8 @@ def tokenizers(directory: Path) -> Iterator[Tokenizer]:
         files["qwen3.qwen3_tokenizer"] = (vocab, False)
     assert {MODELS + name for name in files} == {*chat_formats.FORMATS, *(chat_formats.CHANGED_ON_MAIN if MAIN else ())}
     for name, (paths, dummy_prefix) in files.items():
+        if not there(MODELS + name):
+            continue
         build = component(MODELS + name)
         for template in (DEFAULT, None, CUSTOM, *NAMED, "torchtune.data.ChatMLTemplate"):
             real = build(**paths) if template == DEFAULT else build(**paths, prompt_template=template)
@@ -330,6 +342,12 @@ def signature(path: str) -> dict[str, Any]:
     }
 
 
+def loading(case: Case, sources: Mapping[str, str]) -> dict[str, Any]:
+    """A case's arguments with where its rows are; the split too, which load_dataset else leaves open (up to 0.3)."""
+    split = {} if "split" in ours.parameters(DATASETS + case.builder, VERSION) else {"split": "train"}
+    return {"source": "json", "data_files": sources[case.rows], **split, **case.args}
+
+
 def ours_pieces(used: Rendering, row: Mapping[str, Any]) -> tuple[Piece, ...] | None:
     try:
         return evaluate(used, row)
@@ -367,7 +385,7 @@ def compare(tokenizer: Tokenizer, case: Case, built: Any, used: Rendering) -> Sc
 def check_defaults() -> list[str]:
     """The pinned schema's parameters against the builders' own."""
     wrong = []
-    for path in [*ours.BUILDERS, *chat_formats.FORMATS]:
+    for path in filter(there, [*ours.BUILDERS, *chat_formats.FORMATS]):
         pinned, real = ours.parameters(path, VERSION), signature(path)
         real = {name: pinned.get(name) if name in ("tokenizer", "model_transform") else real[name] for name in real}
         if {k: v for k, v in pinned.items() if k in real} != real:
@@ -383,7 +401,7 @@ def check_rest(tokenizer: Tokenizer, sources: Mapping[str, str]) -> list[str]:
     try:
         for case in cases():
             path = DATASETS + case.builder
-            args = {"source": "json", "data_files": sources[case.rows], **case.args, "packed": True}
+            args = {**loading(case, sources), "packed": True}
             said = {name: value.value for name, value in ours.packing(path, args, VERSION).items()}
             if case.builder == "TextCompletionDataset" or case.rows in ("openai", "sharegpt"):
                 continue
@@ -394,7 +412,7 @@ def check_rest(tokenizer: Tokenizer, sources: Mapping[str, str]) -> list[str]:
     finally:
         tokenizer.real.max_seq_len = None
     for path, builder in ours.BUILDERS.items():
-        if not builder.fails:
+        if not builder.fails or not there(path):
             continue
         try:
             component(path)(tokenizer.real, source="json", data_files=sources["text"])
@@ -402,7 +420,7 @@ def check_rest(tokenizer: Tokenizer, sources: Mapping[str, str]) -> list[str]:
             continue
         wrong.append(f"{path} runs, though it is said that {builder.fails}")
     for case in REFUSED:
-        args = {"source": "json", "data_files": sources[case.rows], **case.args}
+        args = loading(case, sources)
         answer = ours.decode(DATASETS + case.builder, args, tokenizer.component, None, VERSION)["text"].value
         try:
             component(DATASETS + case.builder)(tokenizer.real, **args)
@@ -442,7 +460,7 @@ def main() -> int:
                 template = signature(tokenizer.component)["prompt_template"]
             total: Counter[str] = Counter()
             for case in cases():
-                args = {"source": "json", "data_files": sources[case.rows], **case.args}
+                args = loading(case, sources)
                 built = component(DATASETS + case.builder)(tokenizer.real, **args)
                 decoded = ours.decode(DATASETS + case.builder, args, tokenizer.component, template, VERSION)
                 used = decoded["text"].value

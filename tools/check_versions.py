@@ -59,7 +59,8 @@ def check(framework: str, version: str, release: Path, python: str, paths: Seque
         if not out.exists():
             raise RuntimeError(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "no result")
         result: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
-    asked = subprocess.run([python, "-c", _VERSIONS, *PACKAGES], env=environment, capture_output=True, text=True, check=True)
+    ask = [python, "-c", _VERSIONS, *PACKAGES]
+    asked = subprocess.run(ask, env=environment, capture_output=True, text=True, check=True)
     found: list[str] = result.pop("found")
     return {"environment": json.loads(asked.stdout), **result, **grouped(found)}
 
@@ -100,6 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--python", default=sys.executable, help="the interpreter to import the release with")
     parser.add_argument("--path", type=Path, action="append", default=[], help="a folder that goes before the release")
     parser.add_argument("--impossible", metavar="WHY", help="record that the versions cannot be imported here")
+    parser.add_argument("--note", help="what was put in the place of packages that are not to be had")
     options = parser.parse_args(arguments)
     table = schema_store.read(ROOT / "schemas" / f"{options.framework}.json")
     if table is None:
@@ -118,6 +120,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(f"{version}: {problem}", file=sys.stderr)
                 status = 2
                 continue
+        if options.note:
+            result = {**result, "note": options.note}
         if version in stored:
             result = {"digest": digest(stored[version]), **result}
         store(options.framework, version, result)

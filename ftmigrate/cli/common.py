@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 import sys
-from typing import Any
+from typing import Any, ClassVar
 
 from ftmigrate.document.model import Document
 from ftmigrate.frameworks.reader import Context
@@ -42,7 +42,7 @@ def context(args: argparse.Namespace) -> Context:
 
 
 def print_warnings(document: Document, *, launch: bool = True) -> None:
-    """What parsing found that does not prevent reading, on standard error; with `launch` what its command leaves open."""
+    """What parsing found that does not prevent reading, on standard error; with `launch` what a command leaves open."""
     if launch and document.launch is not None:
         place = f"{document.launch.place.name}:{document.launch.place.position.line}"
         for note in document.launch.notes:
@@ -60,7 +60,15 @@ def print_json(value: Any) -> None:
 class Paint:
     """ANSI colour on a terminal, unless NO_COLOR is set."""
 
-    _CODES = {"bold": "1", "red": "31", "green": "32", "yellow": "33", "blue": "34", "dim": "2", "magenta": "35"}
+    _CODES: ClassVar = {
+        "bold": "1",
+        "red": "31",
+        "green": "32",
+        "yellow": "33",
+        "blue": "34",
+        "dim": "2",
+        "magenta": "35",
+    }
 
     def __init__(self, stream: Any) -> None:
         self.on = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

@@ -6,8 +6,8 @@ A framework outside this repository runs the same checks on its own `Framework`:
     def test_conformance(version):
         assert conformance.problems(FRAMEWORK, version) == []
 
-`python -m ftmigrate.frameworks.conformance FILE [NAME…]` writes the counts of all versions to FILE, unless one of those
-that may only fall has risen.
+`python -m ftmigrate.frameworks.conformance FILE [NAME…]` writes the counts of the newest versions to FILE, unless one of
+those that may only fall has risen.
 """
 
 from __future__ import annotations
@@ -185,6 +185,13 @@ def _converted(framework: Framework, version: str, section: str) -> bool:
     return reader.get("method.name") in CONVERTED
 
 
+def changed_keys(framework: Framework, version: str) -> frozenset[str]:
+    """The keys of a version that the newest version has not, or has with other facts."""
+    newest = {(place.key, place.section, repr(place.facts)) for place in places(framework, framework.versions()[-1])}
+    now = {(place.key, place.section, repr(place.facts)) for place in places(framework, version)}
+    return frozenset(key for key, _, _ in now - newest)
+
+
 @cache
 def places(framework: Framework, version: str) -> tuple[Place, ...]:
     """The keys of all recipes that are converted; what several recipes have in common once."""
@@ -203,8 +210,7 @@ def places(framework: Framework, version: str) -> tuple[Place, ...]:
 
 def problems(framework: Framework, version: str) -> list[str]:
     """All that is wrong with a framework's table at a version."""
-    checks = (unanswered, unread_sources, unclaimed, claimed_twice, beyond_the_schema, wordless)
-    return [problem for check in checks for problem in check(framework, version)]
+    return [problem for check in CHECKS for problem in check(framework, version)]
 
 
 def unanswered(framework: Framework, version: str) -> list[str]:
@@ -234,12 +240,18 @@ def unread_sources(framework: Framework, version: str) -> list[str]:
     for reader, section in _readings(framework, version, lambda place: place.path[0] in own):
         for source in table.sources.decode(reader):
             decoded += 1
-            for name in sorted(wanted ^ set(source)):
+            owed = {name for name in wanted if _applies(vocabulary.SOURCE_PREFIX + name, reader)}
+            for name in sorted((owed - set(source)) | (set(source) - wanted)):
                 missing = "not answered" if name in wanted else "not in the vocabulary"
                 found.setdefault(f"data.sources[].{name}: {missing}", section)
     if decoded:
         return [f"{problem} ({section})" for problem, section in found.items()]
     return [f"no value of {', '.join(table.sources.own)} was read as a data source"]
+
+
+def _applies(setting: str, reader: Reader) -> bool:
+    when = vocabulary.SPECS[setting].when
+    return when is None or when.holds(reader)
 
 
 def _readings(framework: Framework, version: str, wanted: Any) -> Iterator[tuple[Reader, str]]:
@@ -261,8 +273,10 @@ def _readings(framework: Framework, version: str, wanted: Any) -> Iterator[tuple
 def unclaimed(framework: Framework, version: str, keys: frozenset[str] | None = None) -> list[str]:
     """Keys that a config may hold and nothing answers, and values that the schema allows and reading fails on.
 
-    keys: look at these only.
+    keys: look at these only; by default at all for the newest version, for another at those that it has otherwise.
     """
+    if keys is None and version != framework.versions()[-1]:
+        keys = changed_keys(framework, version)
     return list(_scan(framework, version, keys)[0])
 
 
@@ -395,6 +409,9 @@ def wordless(framework: Framework, version: str) -> list[str]:
     return found
 
 
+CHECKS = (unanswered, unread_sources, unclaimed, claimed_twice, beyond_the_schema, wordless)
+
+
 # --- counts -----------------------------------------------------------------------------------------------------
 
 
@@ -450,7 +467,12 @@ def _kind(table: Table, key: str, claims: set[ClaimKind]) -> str:
 
 
 def all_counts(frameworks: Iterable[Framework]) -> dict[str, dict[str, int]]:
-    return {f"{f.name}@{version}": counts(f, version) for f in frameworks for version in f.versions()}
+    """The counts of each framework's newest release, and of what comes after it."""
+    return {f"{f.name}@{version}": counts(f, version) for f in frameworks for version in counted(f)}
+
+
+def counted(framework: Framework) -> list[str]:
+    return list(dict.fromkeys((framework.newest, framework.versions()[-1])))
 
 
 def ratchet(found: Mapping[str, int], committed: Mapping[str, int]) -> list[str]:

@@ -84,6 +84,9 @@ def _number(value: Any) -> Any:
     return value
 
 
+_PLAIN = (str, int, float, type(None))
+
+
 def names(table: Mapping[Any, object], *, words: str = "") -> Codec:
     """A codec from the framework's spellings to canonical values; the first spelling of a value is the one written."""
     inverse: dict[object, Any] = {}
@@ -91,10 +94,10 @@ def names(table: Mapping[Any, object], *, words: str = "") -> Codec:
         inverse.setdefault(meaning, spelling)
 
     def decode(value: Any, _: View) -> object:
-        return table.get(value, value)
+        return table.get(value, value) if isinstance(value, _PLAIN) else value
 
     def encode(value: Any, _: View) -> Value:
-        if value not in inverse:
+        if not isinstance(value, _PLAIN) or value not in inverse:
             known = ", ".join(str(meaning) for meaning in inverse)
             raise CannotSay(f"{value} cannot be said; what can be said: {known}")
         spelling: Value = inverse[value]

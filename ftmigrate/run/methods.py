@@ -1,4 +1,4 @@
-"""The methods of training (and what is no training), by name. Frameworks' tables speak of methods by these names only."""
+"""The methods of training (and what is no training), by name: tables speak of them by these names only."""
 
 from __future__ import annotations
 

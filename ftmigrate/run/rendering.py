@@ -152,6 +152,7 @@ class Loss:
     contents: nothing but contents is trained (not the text around them, nor a turn without content), a folded system
     message by its own role; and behind them the single tokens that `ends` names, be they in the footer or the suffix.
     ends without contents: the tokens of the suffix that are trained. What a chat format itself adds is never trained.
+    lead: spaces at the end of a header that is not trained are trained with the content.
     """
 
     roles: frozenset[str] = frozenset({"assistant"})
@@ -163,6 +164,7 @@ class Loss:
     edges_as_turn: bool = False
     contents: bool = False
     ends: tuple[Ends, ...] = ()
+    lead: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -408,7 +410,9 @@ def _conversation(talk: Conversation, row: Row) -> Iterator[Piece]:
             seen.add(message.role)
             continue
         if shape.separate is None:
-            yield Piece(turn.header, trained and loss.header)
+            head = turn.header.rstrip(" ") if loss.lead else turn.header
+            yield Piece(head, trained and loss.header)
+            yield Piece(turn.header[len(head) :], trained)
             yield Piece("".join(inside), trained)
             for piece in _trim(message.content, turn.strip):
                 yield Piece(piece.text, trained)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import PurePath
@@ -180,7 +181,8 @@ def _python_use(use: re.Match[str], python: dict[str, Known]) -> str:
 def _python_values(text: str) -> dict[str, Known]:
     """The names that a cell's own lines assign: literals by value, others None."""
     try:
-        tree = ast.parse(_MAGIC.sub("", text))
+        with warnings.catch_warnings(action="ignore"):
+            tree = ast.parse(_MAGIC.sub("", text))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return {}
     found: dict[str, Known] = {}

@@ -197,7 +197,7 @@ def _reply(read: _Entry, reply: str) -> tuple[Segment, ...]:
             talk = replace(talk, without_last=True, reply=fields[reply])
     else:
         talk = replace(talk, column=read.text("field_messages") or "messages", reply=fields[reply], or_text=True)
-    return pairs.chat(shape.format, talk, shape.drops_system, shape.own)
+    return pairs.chat(shape.format, talk, shape.drops_system)
 
 
 # --- how they are rendered --------------------------------------------------------------------------------------
@@ -289,7 +289,6 @@ class _Shape(NamedTuple):
     drops_system: bool
     marked: bool
     name: str
-    own: bool = False
 
 
 def _chat(read: _Entry) -> Rendering:
@@ -334,7 +333,7 @@ def _shape(read: _Entry) -> _Shape:
         own = jinja.read(template or "")
         if own is None:
             raise Undecodable("a Jinja chat template of its own")
-        return _Shape(own.format, False, own.marked, "a chat format written out in Jinja", own=True)
+        return _Shape(own.format, False, own.marked, "a chat format written out in Jinja")
     known = formats().get(choice)
     if known is None:
         raise Undecodable(f"the chat template {choice}: {why_not(choice) or 'Axolotl has none of this name'}")

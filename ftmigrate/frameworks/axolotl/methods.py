@@ -20,8 +20,8 @@ WRITTEN: Mapping[str, Mapping[str, Value]] = {
 """The methods that are written, with the keys that say them."""
 
 NEAREST: Mapping[str, str] = {
-    "distillation": "Axolotl's KD plugin (axolotl.integrations.kd.KDPlugin) learns from the few most probable tokens of "
-    "a teacher, written into the data beforehand (target_token_ids, target_logprobs, target_mask) or asked from a vLLM "
+    "distillation": "Axolotl's KD plugin (axolotl.integrations.kd.KDPlugin) learns from a teacher's few most probable "
+    "tokens, written into the data beforehand (target_token_ids, target_logprobs, target_mask) or asked from a vLLM "
     "or SGLang server, not from a teacher model in the process over the whole vocabulary. Prepare such data, then set "
     "kd_trainer: true, kd_ce_alpha to 1 minus the share of the teacher, kd_alpha to that share, and kd_temperature; "
     "the sums differ, as the rest of the vocabulary is left out",
@@ -29,14 +29,14 @@ NEAREST: Mapping[str, str] = {
     "rl: grpo, another algorithm, with reward functions in Python (trl.reward_funcs); reward models are trained with "
     "reward_model: true, and rl: dpo learns from preference pairs without any reward model",
     "grpo": "Axolotl has GRPO (rl: grpo), but by TRL's trainer: rewards are Python functions of your own with another "
-    "signature (trl.reward_funcs), samples come from vLLM (trl.use_vllm, a vllm block), and batches, sampling, clipping "
-    "and the pull towards the reference model are set under trl (num_generations, max_completion_length, beta, …). "
+    "signature (trl.reward_funcs), samples come from vLLM (trl.use_vllm, a vllm block), and batches, sampling, "
+    "clipping and the pull towards the reference model are set under trl (num_generations, max_completion_length, beta, …). "
     "Port the reward functions and the prompts by hand",
     "early exit training": "Axolotl neither skips layers at random (layer dropout) nor trains the outputs of early "
     "layers; nothing in it comes near. The same data and adapter settings without those two train an ordinary model: "
     "convert with --recipe and the plain fine-tuning recipe, if that is what you want",
-    "sft with weighted streaming sources": "Axolotl mixes sources by taking a share of each before training (weight, at "
-    "most 1, under datasets) and shuffles the rows together once; streams that are drawn from by weight for as long as "
+    "sft with weighted streaming sources": "Axolotl mixes sources by taking a share of each before training (weight, "
+    "at most 1, under datasets) and shuffles the rows together once; streams that are drawn from by weight for as long as "
     "the run lasts are not to be had. Take shares that give the same mixture and set "
     "num_epochs or max_steps",
     "generation (no training)": "there is nothing to train. Axolotl generates text with `axolotl inference CONFIG "
@@ -89,7 +89,7 @@ def adapter_dtype(reader: Reader) -> Mapping[str, Decoded]:
 # --- preference losses ------------------------------------------------------------------------------------------
 
 LOSS_KEYS = ("dpo_loss_type", "dpo_label_smoothing", "dpo_loss_weights")
-LOSS_SETTINGS = ("method.loss", "method.label_smoothing")
+LOSS_SETTINGS = ("method.label_smoothing", "method.loss")
 _SORTED = "aot"
 
 
@@ -149,7 +149,12 @@ def propose_smoothing(wanted: Mapping[str, Any], reader: Reader) -> Iterator[Map
     """One pair in a micro batch, the accumulation longer by as much: the mean over the step's pairs stays the same."""
     size, steps = reader.get("batch.micro_size"), reader.get("batch.accumulation")
     smoothing = wanted.get("method.label_smoothing")
-    if wanted.get("method.loss", "sigmoid") == "sigmoid" and smoothing and isinstance(size, int) and isinstance(steps, int):
+    if (
+        wanted.get("method.loss", "sigmoid") == "sigmoid"
+        and smoothing
+        and isinstance(size, int)
+        and isinstance(steps, int)
+    ):
         yield {
             "dpo_loss_type": [_SORTED],
             "dpo_label_smoothing": smoothing,
@@ -182,6 +187,8 @@ def rounding(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
 
 
 def propose_rounding(wanted: Mapping[str, Any], _: Reader) -> Iterator[Mapping[str, Value]]:
+    if "qat.weight_dtype" not in wanted:
+        return
     found: dict[str, Value] = {"qat.weight_dtype": wanted["qat.weight_dtype"]}
     if wanted.get("qat.activation_dtype") is not None:
         found["qat.activation_dtype"] = wanted["qat.activation_dtype"]

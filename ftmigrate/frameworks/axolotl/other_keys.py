@@ -250,6 +250,14 @@ OTHER: tuple[Entry, ...] = (
     Private("loraplus_lr_embedding", "learning rate of adapters on embeddings", off=(None,),
             when=both(_ADAPTER, key("loraplus_lr_ratio"))),
     Private("relora", "adapters are merged into the weights and restarted again and again", when=both(_SFT, _ADAPTER)),
+    *(
+        Private(f"relora_{name}", f"{effect} (up to 0.11)", off=(None,), when=_ADAPTER)
+        for name, effect in (
+            ("steps", "adapters are merged into the weights and restarted every so many steps"),
+            ("warmup_steps", "warmup after each restart"),
+            ("anneal_steps", "steps down before each restart"),
+        )
+    ),
     Private("relora_cpu_offload", "memory: merging happens on the CPU", when=key("relora")),
     Private("relora_prune_method", "what of the optimizer's state is thrown away at a restart", off=(None,),
             when=key("relora")),
@@ -335,9 +343,10 @@ OTHER: tuple[Entry, ...] = (
     Private("center_rewards_coefficient", "keeps rewards around zero", off=(None,), when=key("reward_model")),
     Private("diffusion_lm", "a diffusion language model is trained", off=(None,)),
     Private("qat", "weights are rounded in training as they will be when quantised", off=(None, {})),
-    Private("dpo_loss_type", "refused: Axolotl takes it with rl: dpo only", off=(None,), when=negate(_DPO, "rl is not dpo")),
-    Private("dpo_loss_weights", "refused: Axolotl takes it with rl: dpo only", off=(None,),
-            when=negate(_DPO, "rl is not dpo")),
+    *(
+        Private(name, "refused: Axolotl takes it with rl: dpo only", off=(None,), when=negate(_DPO, "rl is not dpo"))
+        for name in ("dpo_loss_type", "dpo_loss_weights")
+    ),
     Private("dpo_ld_alpha", "weight of the tokens that a reply has more than the other", off=(None, 1.0),
             when=_DPO_IPO),
     Private("dpo_use_weighting", "pairs are weighted by how likely the model finds them", when=_DPO_IPO),
@@ -408,6 +417,7 @@ OTHER: tuple[Entry, ...] = (
     Private("flash_optimum", "attention of BetterTransformer"),
     Private("flash_attn_cross_entropy", "speed: a fused kernel computes the loss of Llama models"),
     Private("flash_attn_fuse_mlp", "speed: fused MLP layers"),
+    Private("flash_attn_fuse_qkv", "speed: the projections of queries, keys and values in one (up to 0.11)"),
     Private("large_head_attention", "speed: a kernel for attention heads wider than 256", off=(None, "sdpa")),
     Private("flash_attn_d512", "speed: a kernel for attention heads wider than 256 (old name)"),
     Private("gemma4_hybrid_attn_impl", "layers of Gemma 4 use two implementations of attention"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+from ftmigrate import schema
 from ftmigrate.document.model import Value
 from ftmigrate.frameworks.axolotl import jinja, pairs
 from ftmigrate.frameworks.axolotl.candidates import Entry, Proposal, Tokens, _end_token, _flat, _format, _joined
@@ -76,8 +77,10 @@ def _fields(chosen: str, rejected: str) -> Entry:
 
 def _templates(talk: Conversation, tokens: Tokens) -> Iterator[Entry]:
     """Chat templates, as global keys: those with a name, then the format itself without its BOS."""
+    listed = schema.load("axolotl", schema.versions("axolotl")[-1]).keys("config")["chat_template"].get("enum", ())
     for name in formats():
-        yield {"chat_template": name}
+        if name in listed:  # a global key takes fewer names than a dataset's own
+            yield {"chat_template": name}
     shape = _joined(talk.format)
     if talk.system is not None and (talk.replace_system or shape.default_system is None):
         shape = replace(shape, default_system=talk.system)
@@ -87,7 +90,12 @@ def _templates(talk: Conversation, tokens: Tokens) -> Iterator[Entry]:
     turn = shape.roles["assistant"]
     whole = replace(turn, footer=footer if shape.keep_prefix_per_exchange else turn.footer)
     shape = replace(
-        shape, prefix=prefix, suffix="", last={}, keep_prefix_per_exchange=False, roles={**shape.roles, "assistant": whole}
+        shape,
+        prefix=prefix,
+        suffix="",
+        last={},
+        keep_prefix_per_exchange=False,
+        roles={**shape.roles, "assistant": whole},
     )
     for last in ({}, {"assistant": replace(turn, footer=footer)}):
         template = jinja.write(replace(shape, last=last))

@@ -27,7 +27,6 @@ from ftmigrate.run.rendering import (
     Conversation,
     Item,
     Loss,
-    Rendering,
     Segment,
     Text,
     TurnFormat,
@@ -41,7 +40,7 @@ REPLIES = ("chosen", "rejected")
 SPANNED = "⟨may be one token with⟩"
 """Stands where a prompt and a completion meet with nothing between them that keeps their tokens apart."""
 _BLANKS = " \t\r\n"
-_LOSS = Loss(header=False, last_only=True, suffix=True)
+_LOSS = Loss(header=False, last_only=True, suffix=True, lead=True)
 
 
 class Written(NamedTuple):
@@ -139,10 +138,10 @@ def _apart(before: str, after: str) -> bool:
     return before.endswith((">", "\n", "]")) or after.startswith(("<", " ", "\n", "["))
 
 
-def chat(shape: ChatFormat, talk: Conversation, drops_system: bool, spaced: bool) -> tuple[Segment, ...]:
+def chat(shape: ChatFormat, talk: Conversation, drops_system: bool) -> tuple[Segment, ...]:
     """`chat_template.*`: the format as the completion shows it, behind the tokenizer's own BOS.
 
-    spaced: a space at the end of the header stands in front of the completion, not behind the generation prompt.
+    No template's generation prompt ends with a space: one in the header goes with the completion.
     """
     if shape.suffix and not shape.keep_prefix_per_exchange:
         raise Undecodable("a chat template that ends the prompt as it ends a conversation")
@@ -152,7 +151,7 @@ def chat(shape: ChatFormat, talk: Conversation, drops_system: bool, spaced: bool
     final = shape.last.get("assistant", turn)
     end = (final.footer + shape.suffix).rstrip()
     before = turn.header or shape.roles.get("user", turn).footer
-    header = final.header if _apart(before, "") or (spaced and before.endswith(" ")) else final.header + SPANNED
+    header = final.header if _apart(before, "") or before.endswith(" ") else final.header + SPANNED
     reply = TurnFormat(header, end, final.strip if end or final.strip is True else _BLANKS)
     shape = replace(
         shape,

@@ -153,9 +153,9 @@ def capabilities(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """`value` in JSON's types: enums by value, models by their set fields, the rest as text."""
+    """`value` in JSON's types: enums by value (by name, where that is no JSON), models by their set fields, the rest as text."""
     if isinstance(value, Enum):
-        return plain(value.value)
+        return value.value if isinstance(value.value, str | int | float) else value.name
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, dict):

@@ -69,10 +69,10 @@ def best_pair(
     ranked = []
     for order, proposal in enumerate(pair_candidates.propose(chosen, rejected, tokens)):
         got = decode(proposal.entry, {"rl": "dpo", **proposal.config, **said}, tokens=tokens)
-        both = [(chosen, got["text"].value), (rejected, got["rejected"].value)]
-        if all(isinstance(found, Rendering) for _, found in both):
-            found = [difference for old, new in both for difference in compare(old, new, tokens)]  # type: ignore[arg-type]
-            distance = sum(_distance(old, new, tokens) for old, new in both)  # type: ignore[arg-type]
+        first, second = got["text"].value, got["rejected"].value
+        if isinstance(first, Rendering) and isinstance(second, Rendering):
+            found = [*compare(chosen, first, tokens), *compare(rejected, second, tokens)]
+            distance = _distance(chosen, first, tokens) + _distance(rejected, second, tokens)
             ranked.append(((distance, *weight(found)), order, proposal, found))
     if not ranked:
         return Choice(dict(place), {})

@@ -222,7 +222,9 @@ def _log_every(view: Any) -> object:
 def _effective(reader: Reader) -> Mapping[str, Decoded]:
     micro, steps = reader.get("batch.micro_size"), reader.get("batch.accumulation")
     world = reader.get("parallel.world_size")
-    split = (reader.get("parallel.tensor") or 1) * (reader.get("parallel.context") or 1)
+    split = math.prod(
+        n for n in (reader.get("parallel.tensor"), reader.get("parallel.context")) if isinstance(n, int) and n > 0
+    )
     if not isinstance(micro, int) or not isinstance(steps, int):
         return {"batch.effective": Decoded(f"{micro} × {steps} × {world}")}
     if isinstance(world, Symbol):
@@ -738,7 +740,7 @@ ENTRIES: tuple[Entry, ...] = (
     Field("dataset_prepared_path", "data.prepared_path", _PREPARED, absent="last_run_prepared"),
     Field("curriculum_sampling", "data.shuffle", names({False: True, True: False}), absent=True, quiet=True,
           when=_NO_PAIRS),
-    Always("data.shuffle", True, "the DPO trainer has transformers' own sampler, which draws in random order", when=_PAIRS),
+    Always("data.shuffle", True, "the DPO trainer has transformers' own sampler: random order", when=_PAIRS),
     Unread("curriculum_sampling", "the DPO trainer does not look at it", when=_PAIRS),
     Derived(("data.order",), _order, "core/builders/causal.py: rows are drawn by a sampler seeded with seed"),
     Group(("shuffle_merged_datasets",), ("data.order",), lambda _keys, reader: _order(reader), _propose_stored),

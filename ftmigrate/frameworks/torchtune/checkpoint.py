@@ -77,4 +77,4 @@ def _whole(files: Sequence[str]) -> bool:
     if len(files) == 1:
         return files[0] in _WHOLE
     # Meta's own layout: consolidated.00.pth to consolidated.NN.pth
-    return {name: None for name in files} == {f"consolidated.{n:02d}.pth": None for n in range(len(files))}
+    return dict.fromkeys(files) == {f"consolidated.{n:02d}.pth": None for n in range(len(files))}

@@ -60,9 +60,7 @@ _POSITION = "recipes hand the tokenizer over by position, which this class refus
 _ALPACA = Builder(Kind.ALPACA, {"instruction": "instruction", "input": "input", "output": "output"})
 _PAIR = Builder(Kind.PAIR, {"input": "input", "output": "output"}, ("input", "output"))
 _PLAIN = Builder(Kind.PLAIN, split_across_pack=None)
-_CHOSEN = Builder(
-    Kind.PREFERENCE, {"chosen": "chosen", "rejected": "rejected"}, ("chosen", "rejected"), packs=False
-)
+_CHOSEN = Builder(Kind.PREFERENCE, {"chosen": "chosen", "rejected": "rejected"}, ("chosen", "rejected"), packs=False)
 _MULTIMODAL = Builder(Kind.MULTIMODAL, packs=False)
 
 BUILDERS: Mapping[str, Builder] = {
@@ -393,7 +391,9 @@ class _Reader:
         if missing:
             return Unresolved("column_map without " + " and ".join(missing))
         # this builder's own names hold only where there is no map at all
-        kept = {name: name for name in self.builder.columns} if self.builder.kind is Kind.PAIRED else self.builder.columns
+        kept = (
+            {name: name for name in self.builder.columns} if self.builder.kind is Kind.PAIRED else self.builder.columns
+        )
         return {**kept, **{name: str(column) for name, column in mapped.items()}}
 
     def _loss(self, base: Loss, replaced: bool) -> Loss:

@@ -43,7 +43,9 @@ def reference(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     own = reader.value("checkpointer")
     if not isinstance(section, dict):
         return {"method.reference": Decoded(Unresolved("ref_checkpointer is missing"), args)}
-    wanted, given = ({part: tree.get(part) for part in _IDENTITY} for tree in (own if own is not ABSENT else {}, section))
+    wanted, given = (
+        {part: tree.get(part) for part in _IDENTITY} for tree in (own if own is not ABSENT else {}, section)
+    )
     if wanted == given:
         why = "the same files as the checkpointer's"
         return {"method.reference": Decoded("the starting weights", args, why)}

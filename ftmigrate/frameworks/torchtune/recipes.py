@@ -47,8 +47,8 @@ METHODS: Mapping[str, str] = {
 @cache
 def recipes(version: str) -> Mapping[str, Mapping[str, Facts]]:
     """The recipes of a version with the keys each reads."""
-    sections = schema.load("torchtune", version).sections
-    return {name.removeprefix(PREFIX): keys for name, keys in sections.items() if name.startswith(PREFIX)}
+    pinned = schema.load("torchtune", version)
+    return {name.removeprefix(PREFIX): pinned.keys(name) for name in pinned.names(PREFIX)}
 
 
 def method(recipe: str | None) -> str:
@@ -114,8 +114,7 @@ def _infer(document: Document, known: Mapping[str, Mapping[str, Facts]]) -> tupl
     if not document.tree:
         return None, "no recipe fits"
     scores = [
-        (_misfit(document, facts), bool(facts.get("", {}).get("distributed")), name)
-        for name, facts in known.items()
+        (_misfit(document, facts), bool(facts.get("", {}).get("distributed")), name) for name, facts in known.items()
     ]
     scores.sort()
     best = scores[0]

@@ -49,7 +49,7 @@ def decode(reader: Reader) -> Sequence[Mapping[str, SourceSetting]]:
 
 def _setting(reader: Reader, head: Path, name: str, decoded: Decoded) -> SourceSetting:
     args: list[Path] = [(*head, *arg.split(".")) for arg in decoded.args]
-    if name in ("text", "loss_mask"):
+    if name in ("text", "loss_mask", "rejected"):
         args.append((*head, "_component_"))
         if isinstance(decoded.value, Rendering):
             args += [tuple(key.split(".")) for key in _TOKENIZER]

@@ -166,7 +166,9 @@ def _model(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     return {
         "adapter.method": Decoded("lora" if "lora_rank" in parameters else "none", here),
         "model.quantization": Decoded("nf4" if quantized is True else "none", said),
-        "model.architecture": Decoded(External(f"config.json of {base}{odd}"), (*here, *shape, "checkpointer.model_type"), why),
+        "model.architecture": Decoded(
+            External(f"config.json of {base}{odd}"), (*here, *shape, "checkpointer.model_type"), why
+        ),
     }
 
 
@@ -200,7 +202,8 @@ _DIMENSIONS = tuple(
                  "num_classes", "base_model_path", "encoder_max_seq_len", "fusion_interval", "num_special_tokens",
                  "activation", "append_cls_token", "cls_output_dim", "in_channels", "max_num_tiles", "out_indices",
                  "output_cls_projection", "patch_size", "tile_size", "use_rope", "use_tile_pos_embed", "ch_base", "ch_in",
-                 "ch_mults", "ch_out", "ch_z", "n_layers_per_resample_block", "resolution", "shift_factor")
+                 "ch_mults", "ch_out", "ch_z", "n_layers_per_resample_block", "resolution", "shift_factor", "intermediate_act",
+                 "norm_embeddings")
 )  # fmt: skip
 
 
@@ -431,7 +434,9 @@ def _effective(reader: Reader) -> Mapping[str, Decoded]:
     world = reader.get("parallel.world_size")
     if not isinstance(size, int) or not isinstance(steps, int):
         return {"batch.effective": Decoded(f"{size} × {steps} × {world}")}
-    split = (reader.get("parallel.tensor") or 1) * (reader.get("parallel.context") or 1)
+    split = math.prod(
+        n for n in (reader.get("parallel.tensor"), reader.get("parallel.context")) if isinstance(n, int) and n > 0
+    )
     if isinstance(world, Symbol):
         return {"batch.effective": Decoded(f"{size * steps} × {world}" + (f" / {split}" if split > 1 else ""))}
     return {"batch.effective": Decoded(size * steps * world // split)}
@@ -582,7 +587,9 @@ def _evaluated(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     if keys.get("dataset_val"):
         every = keys.get("run_val_every_n_steps")
         return {
-            "evaluation.data": Decoded(External(f"the rows of dataset_val ({_short(keys['dataset_val'])})"), ("dataset_val",)),
+            "evaluation.data": Decoded(
+                External(f"the rows of dataset_val ({_short(keys['dataset_val'])})"), ("dataset_val",)
+            ),
             "evaluation.every": Decoded(f"{every} steps", ("run_val_every_n_steps",)),
         }
     return {"evaluation.data": Decoded(None), "evaluation.every": Decoded("no")}
@@ -646,6 +653,7 @@ ENTRIES: tuple[Entry, ...] = (
             ("patch_size", "the size of a patch"),
             ("pixel_shuffle_scaling_factor", "how far patches are put together"),
             ("dtype", "their precision"),
+            ("encoder_max_seq_len", "the number of patches"),
         )
     ),
     *(
@@ -738,6 +746,7 @@ ENTRIES: tuple[Entry, ...] = (
             ("mask_pre_projection", "whether tokens that are not trained get logits"),
             ("value_clip_range", "how far the value function may move in a step"),
             ("value_coeff", "weight of the value function"),
+            ("loss_type", "its kind (0.2)"),
         )
     ),
     Field("clip_grad_norm", "gradient.max_norm", Codec(_clip, lambda value, _: value), absent=None),
@@ -763,10 +772,12 @@ ENTRIES: tuple[Entry, ...] = (
     Derived(("parallel.strategy",), _strategy, "distributed recipes shard with FSDP2 (training/_distributed.py)"),
     Derived(("parallel.world_size",), _world, "--world-size, the launch command in the comments, or the recipe"),
     Derived(("launch.nodes",), _nodes, "the launch command"),
+    Unread("memory_efficient_fsdp_wrap", "which layers are sharded as a unit in torchtune 0.2; no effect on training"),
     Field("fsdp_cpu_offload", "parallel.cpu_offload", absent=False, when=_FSDP),
     Field("fsdp_reshard_after_forward", "parallel.reshard_after_forward", absent=True, when=_FSDP),
     Group(("custom_sharded_layers",), ("parallel.wrapping",), _wrapping, when=_FSDP),
     Always("parallel.loading", "by parts", "training/_distributed.py, load_from_full_model_state_dict", when=_FSDP),
+    Private("memory_efficient_fsdp_wrap", "memory: the embedding and output layers are sharded by themselves (0.2)"),
     Field("tensor_parallel_dim", "parallel.tensor", absent=1),
     Unread("tensor_parallel_plan", "how weights are split over the tensor parallel group; no effect on training"),
     Field("context_parallel_dim", "parallel.context", absent=1),
@@ -796,6 +807,7 @@ ENTRIES: tuple[Entry, ...] = (
     Field("loss.gamma", "method.beta", when=_PAIRS),
     Missing("method.beta", 0.1),
     Field("loss.label_smoothing", "method.label_smoothing", when=_PAIRS),
+    Private("loss.loss_type", "which preference loss is used in torchtune 0.2", off=("sigmoid",)),
     Missing("method.label_smoothing", 0.0),
     Private("loss.beta", "strength of the pull, in another method's loss", off=()),
     Private("loss.gamma", "steepness, in another method's loss", off=()),
@@ -803,16 +815,20 @@ ENTRIES: tuple[Entry, ...] = (
     Group(objectives.REFERENCE_KEYS, ("method.reference",), objectives.reference, when=_PAIRS),
     *(
         Unread(f"ref_checkpointer.{name}", f"the reference model is only loaded: {what}", when=_PAIRS)
-        for name, what in (("output_dir", "nothing of it is written"), ("recipe_checkpoint", "it has no training state"),
-                           ("adapter_checkpoint", "it has no adapter"), ("safe_serialization", "nothing of it is written"))
+        for name, what in (
+            ("output_dir", "nothing of it is written"),
+            ("safe_serialization", "nothing of it is written"),
+            ("recipe_checkpoint", "it has no training state"),
+            ("adapter_checkpoint", "it has no adapter"),
+        )
     ),
     Group(objectives.QUANTIZER_KEYS, objectives.QAT_SETTINGS, objectives.quantizer, when=_QAT),
     *(
         Unread(f"quantizer.{name}", why, when=_QAT)
         for name, why in (("precision", "replaced by dtype"), ("scales_precision", "scales are fp32 all the same"))
     ),
-    Private("quantizer.padding_allowed", "layers whose width is no multiple of the group size are padded and rounded too",
-            when=_QAT),
+    Private("quantizer.padding_allowed",
+            "layers whose width is no multiple of the group size are padded and rounded too", when=_QAT),
     Field("fake_quant_after_n_steps", "qat.after_steps", Codec(lambda v, _: objectives.starts(v), lambda v, _: v),
           absent=None),
     *other_recipes.ENTRIES,
