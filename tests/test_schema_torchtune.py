@@ -41,7 +41,7 @@ def required(pinned: schema.Schema, recipe: str) -> set[str]:
 
 
 def test_versions() -> None:
-    assert schema.versions("torchtune") == ["0.6.1", "main"]
+    assert schema.versions("torchtune")[-2:] == ["0.6.1", "main"]
     assert re.fullmatch(r"[0-9a-f]{40}", schema.table("torchtune")["snapshots"]["main"])
 
 

@@ -39,13 +39,13 @@ def each(work: Callable[[T], R], items: Sequence[T], jobs: int, lost: Callable[[
             open_: deque[tuple[T, Future[R]]] = deque()
             try:
                 for item in islice(waiting, jobs * _AHEAD):
-                    open_.append((item, pool.submit(work, item)))
+                    open_.append((item, _submit(pool, work, item)))
                 while open_:
                     item, future = open_[0]
                     result = future.result()
                     open_.popleft()
                     for new in islice(waiting, 1):
-                        open_.append((new, pool.submit(work, new)))
+                        open_.append((new, _submit(pool, work, new)))
                     yield result
                 return
             except BrokenProcessPool:
@@ -55,6 +55,16 @@ def each(work: Callable[[T], R], items: Sequence[T], jobs: int, lost: Callable[[
                 raise
         for item in left:
             yield _alone(work, item, lost)
+
+
+def _submit(pool: ProcessPoolExecutor, work: Callable[[T], R], item: T) -> Future[R]:
+    """A pool may break while it is given work: the item's future then says so when its turn comes."""
+    try:
+        return pool.submit(work, item)
+    except BrokenProcessPool as error:
+        failed: Future[R] = Future()
+        failed.set_exception(error)
+        return failed
 
 
 def _alone(work: Callable[[T], R], item: T, lost: Callable[[T], R]) -> R:
