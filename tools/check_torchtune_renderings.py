@@ -37,7 +37,7 @@ os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", HF_DATASETS_DISAB
 
 from ftmigrate import schema  # noqa: E402
 from ftmigrate.document.model import Unresolved  # noqa: E402
-from ftmigrate.frameworks.torchtune import chat_formats  # noqa: E402
+from ftmigrate.frameworks.torchtune import chat_formats, older  # noqa: E402
 from ftmigrate.frameworks.torchtune import datasets as ours  # noqa: E402
 from ftmigrate.run.rendering import Piece, Rendering, Unrenderable, evaluate, merge  # noqa: E402
 
@@ -149,14 +149,19 @@ def cases() -> list[Case]:
         Case("TextCompletionDataset", "text", {"split": "train"}),
     ]
     own = [{*ours.parameters(DATASETS + case.builder, VERSION), "split"} for case in listed]
-    return [case for case, parameters in zip(listed, own, strict=True) if {*case.args} <= parameters]
+    styles = ours.styles(VERSION)
+    return [
+        case
+        for case, parameters in zip(listed, own, strict=True)
+        if {*case.args} <= parameters and case.args.get("conversation_style", "sharegpt") in styles
+    ]
 
 
 # What torchtune refuses when the builder is called, and we answer with Unresolved
 REFUSED = [
     Case("alpaca_dataset", "alpaca", {"column_map": {"instruction": "ask"}})
     if MAIN
-    else Case("instruct_dataset", "pair", {"column_map": {}}),
+    else Case("instruct_dataset", "pair", {"column_map": {} if not older.before(VERSION, "0.4.0") else {"input": "x"}}),
     Case("instruct_dataset", "pair", {"column_map": {"input": "ask"}}),
     Case("samsum_dataset", "samsum", {"column_map": {"input": "dialogue"}}),
     Case("slimorca_dataset", "sharegpt", {"column_map": {"messages": "conversations"}}),
@@ -465,7 +470,8 @@ def main() -> int:
                 decoded = ours.decode(DATASETS + case.builder, args, tokenizer.component, template, VERSION)
                 used = decoded["text"].value
                 if isinstance(used, Unresolved):
-                    if isinstance(template, str) and (tokenizer.component, template) in UNDESCRIBED:
+                    undescribed = isinstance(template, str) and (tokenizer.component, template) in UNDESCRIBED
+                    if undescribed or chat_formats.drops_system(tokenizer.component, VERSION):
                         total["unresolved"] += 1
                         continue
                     # a template that the tokenizer refuses

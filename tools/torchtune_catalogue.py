@@ -12,7 +12,7 @@ from torchtune_types import parameter_facts
 
 NAMESPACES = ("data", "datasets", "dev", "models", "modules", "rlhf", "training", "utils")
 _MODELS = {"TransformerDecoder", "DeepFusionModel", "EarlyFusionModel", "ClassifierModel", "T5Encoder"}
-_MODELS |= {"CLIPTextEncoder", "VisionTransformer", "FluxAutoencoder", "FluxFlowModel"}
+_MODELS |= {"GemmaTransformerDecoder", "CLIPTextEncoder", "VisionTransformer", "FluxAutoencoder", "FluxFlowModel"}
 _HELPERS = ("torchtune.training.", "torchtune.rlhf.", "torchtune.dev.rl.workers.", "torchtune.dev.rl.utils.",
             "torchtune.utils.")  # fmt: skip
 _QUANTIZATION = ("torchtune.training.quantization.", "torchtune.utils.quantization.")

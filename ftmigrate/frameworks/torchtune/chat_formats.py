@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 
 from ftmigrate import schema
 from ftmigrate.document.model import Unresolved, Value
+from ftmigrate.frameworks.torchtune.older import before
 from ftmigrate.run.rendering import ChatFormat, Loss, TurnFormat
 
 MAIN = "main"
@@ -171,10 +172,41 @@ CHANGED_ON_MAIN: Mapping[str, TokenizerFormat] = {
 }
 
 
+# no markers of its own: the prompt template brings them, and <|endoftext|> ends each assistant message
+_QWEN2_TEMPLATED = TokenizerFormat(
+    ChatFormat(_turns("", ""), "", "<|endoftext|>", keep_prefix_per_exchange=True),
+    _AS_TURN,
+    bos="",
+    eos="<|endoftext|>",
+    completion=("", "<|endoftext|>"),
+)
+
+
+def _older(tokenizer: TokenizerFormat) -> TokenizerFormat:
+    """Up to 0.5 the end token of the Qwen tokenizers was that of the base models."""
+    end = "<|endoftext|>"
+    return replace(tokenizer, chat=replace(tokenizer.chat, suffix=end), eos=end, completion=("", end))
+
+
+# tokenizer -> formats, each with the release from which on it no longer held
+OLDER: Mapping[str, tuple[tuple[str, TokenizerFormat], ...]] = {
+    "torchtune.models.qwen2.qwen2_tokenizer": (("0.4.0", _QWEN2_TEMPLATED), ("0.6.0", _older(_QWEN2))),
+    "torchtune.models.qwen2_5.qwen2_5_tokenizer": (("0.6.0", _older(_QWEN)),),
+}
+_DROPS_SYSTEM = {"torchtune.models.phi3.phi3_mini_tokenizer": "0.4.0"}
+
+
+def drops_system(tokenizer: str, version: str) -> bool:
+    """Whether the tokenizer leaves system messages out; Phi 3's did so before 0.4.0."""
+    until = _DROPS_SYSTEM.get(tokenizer)
+    return until is not None and before(version, until)
+
+
 def tokenizer_format(tokenizer: str, version: str = "0.6.1") -> TokenizerFormat | None:
     """The format of a tokenizer builder; None for one that is not a text tokenizer of torchtune's."""
     changed = CHANGED_ON_MAIN.get(tokenizer) if version == MAIN else None
-    return changed or FORMATS.get(tokenizer)
+    older = next((shape for until, shape in OLDER.get(tokenizer, ()) if before(version, until)), None)
+    return changed or older or FORMATS.get(tokenizer)
 
 
 def default_template(tokenizer: str, version: str) -> Value:

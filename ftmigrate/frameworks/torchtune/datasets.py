@@ -13,7 +13,14 @@ from enum import StrEnum
 
 from ftmigrate import schema
 from ftmigrate.document.model import Unresolved, Value, format_path, walk
-from ftmigrate.frameworks.torchtune.chat_formats import MAIN, TokenizerFormat, chat_format, tokenizer_format
+from ftmigrate.frameworks.torchtune.chat_formats import (
+    MAIN,
+    TokenizerFormat,
+    chat_format,
+    drops_system,
+    tokenizer_format,
+)
+from ftmigrate.frameworks.torchtune.older import before
 from ftmigrate.run.rendering import Column, Conversation, Loss, Rendering, Segment, Text, Turn, When
 from ftmigrate.run.source import Decoded, Location
 
@@ -130,6 +137,12 @@ def parameters(component: str, version: str) -> dict[str, Value]:
     return {name: fact.get("default") for name, fact in facts.items() if name and not name.startswith("*")}
 
 
+def styles(version: str) -> dict[str, Kind]:
+    """The conversation styles that chat_dataset takes; 0.3.0 called one of them otherwise."""
+    openai = "json" if version == "0.3.0" else "openai"
+    return {"sharegpt": Kind.SHAREGPT, openai: Kind.OPENAI}
+
+
 def fails(component: str) -> str | None:
     """Why a builder cannot run, if it cannot."""
     builder = BUILDERS.get(component)
@@ -137,11 +150,17 @@ def fails(component: str) -> str | None:
 
 
 def decode(
-    component: str, args: Mapping[str, Value], tokenizer: str, prompt_template: Value, version: str
+    component: str,
+    args: Mapping[str, Value],
+    tokenizer: str,
+    prompt_template: Value,
+    version: str,
+    around: tuple[str, str] = ("", ""),
 ) -> dict[str, Decoded]:
     """The settings of one data source.
 
     args: as the config gives them. prompt_template: the one that holds (the tokenizer's default where none is given).
+    around: text that the builder puts around the input of a pair.
     """
     args = {name: value for name, value in args.items() if name != "_component_"}
     builder = BUILDERS.get(component)
@@ -156,7 +175,7 @@ def decode(
             "loss_mask": Decoded(unknown, ()),
         }
     own = _parameters(component, builder, version)
-    reader = _Reader(builder, args, {**own, **args}, tokenizer, prompt_template, version)
+    reader = _Reader(builder, args, {**own, **args}, tokenizer, prompt_template, version, around)
     return {**_loading(builder, args, own), **reader.rendering()}
 
 
@@ -268,6 +287,7 @@ class _Reader:
     tokenizer: str
     prompt_template: Value
     version: str
+    around: tuple[str, str] = ("", "")
 
     def rendering(self) -> dict[str, Decoded]:
         fed, masked = self._fed_by()
@@ -321,10 +341,9 @@ class _Reader:
 
     def _kind(self) -> Kind:
         """The kind with the chat's style settled; CHAT for one that torchtune does not know."""
-        styles = {"sharegpt": Kind.SHAREGPT, "openai": Kind.OPENAI}
         if self.builder.kind is not Kind.CHAT:
             return self.builder.kind
-        return styles.get(str(self.given.get("conversation_style")), Kind.CHAT)
+        return styles(self.version).get(str(self.given.get("conversation_style")), Kind.CHAT)
 
     def _plain(self, shape: TokenizerFormat) -> tuple[Segment, ...]:
         name = self.builder.columns.get("column") or str(self.given.get("column"))
@@ -342,6 +361,11 @@ class _Reader:
         if isinstance(columns, Unresolved):
             return columns
         system = self.given.get("new_system_prompt")
+        if drops_system(self.tokenizer, self.version):
+            templated = system is not None and self.prompt_template is not None  # which sees it first
+            system = None
+            if templated or self._kind() in (Kind.SHAREGPT, Kind.OPENAI, Kind.PREFERENCE):
+                return Unresolved("the tokenizer of this version leaves system messages out")
         talk = Conversation(
             shape[0],
             self._loss(shape[1], system is not None),
@@ -355,14 +379,16 @@ class _Reader:
             case Kind.PREFERENCE:
                 return replace(talk, column=columns[reply], roles=_OPENAI)
             case Kind.PAIRED:
-                user, answer = Column(columns["prompt"]), Column(columns[reply])
-                return replace(talk, turns=(Turn("user", (user,)), Turn("assistant", (answer,))))
+                asked, answer = Column(columns["prompt"]), Column(columns[reply])
+                return replace(talk, turns=(Turn("user", (asked,)), Turn("assistant", (answer,))))
             case Kind.ALPACA:
                 prompt = _alpaca_prompt(columns["instruction"], columns["input"])
                 return replace(talk, turns=(Turn("user", prompt), Turn("assistant", (Column(columns["output"]),))))
             case Kind.PAIR:
-                user, assistant = Column(columns["input"]), Column(columns["output"])
-                return replace(talk, turns=(Turn("user", (user,)), Turn("assistant", (assistant,))))
+                before, after = self.around
+                user: tuple[Segment, ...] = (Column(columns["input"]),)
+                user = (Text(before), *user, Text(after)) if before or after else user
+                return replace(talk, turns=(Turn("user", user), Turn("assistant", (Column(columns["output"]),))))
             case Kind.SHAREGPT:
                 column = columns["conversations"]
                 return replace(talk, column=column, role_key="from", content_key="value", roles=_SHAREGPT)
@@ -379,6 +405,7 @@ class _Reader:
         if not mapped:
             # 0.6.1 takes an empty map for a map without its keys, but samsum_dataset and chats for none
             strict = mapped is not None and self.builder.kind is Kind.PAIR and self.version != MAIN
+            strict = strict and not before(self.version, "0.4.0")
             if strict and self.builder.columns == _PAIR.columns:
                 return Unresolved("column_map without input and output")
             return self.builder.columns

@@ -8,6 +8,7 @@ from ftmigrate import schema
 from ftmigrate.document.model import Unresolved
 from ftmigrate.frameworks.reader import Reader
 from ftmigrate.frameworks.table import ABSENT, Keys
+from ftmigrate.frameworks.torchtune.older import canonical
 from ftmigrate.run.methods import PREFERENCE, SUPERVISED
 from ftmigrate.run.source import Decoded
 
@@ -21,17 +22,21 @@ _PREFERENCES = {
     "IPOLoss": "squared distance of summed log probabilities (IPO)",
     "SimPOLoss": "sigmoid of mean log probabilities with a margin (SimPO)",
 }
+_KINDS = {"sigmoid": _PREFERENCES["DPOLoss"], "hinge": _PREFERENCES["RSOLoss"], "ipo": _PREFERENCES["IPOLoss"]}
 _PLACES = ("torchtune.rlhf.loss", "torchtune.modules.loss")
 
 
 def loss(reader: Reader) -> Mapping[str, Decoded]:
     """The loss component: cross entropy of the trained tokens, or what is minimised over the pairs."""
-    name = reader.value("loss._component_")
+    name = canonical(str(reader.value("loss._component_")), reader.version)
     method = reader.get("method.name")
     known: object = "cross entropy" if method not in (*SUPERVISED, *PREFERENCE) or name in _CROSS_ENTROPY else None
     if method in PREFERENCE and isinstance(name, str) and name.startswith(_PLACES):
         known = _PREFERENCES.get(name.rsplit(".", 1)[-1])
-    return {"method.loss": Decoded(known or Unresolved(str(name)), ("loss._component_",))}
+        kind = reader.value("loss.loss_type")  # of DPOLoss in 0.2
+        if kind is not ABSENT:
+            known = _KINDS.get(str(kind))
+    return {"method.loss": Decoded(known or Unresolved(str(name)), ("loss._component_", "loss.loss_type"))}
 
 
 def reference(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
@@ -60,7 +65,7 @@ REFERENCE_KEYS = ("ref_checkpointer", *(f"ref_checkpointer.{name}" for name in _
 
 def quantizer(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     """torchao's quantizers (quantization/qat/linear.py), prepared on the whole model or on its LoRA layers."""
-    name = str(keys.get("quantizer._component_"))
+    name = canonical(str(keys.get("quantizer._component_")), reader.version)
     kind = name.rsplit(".", 1)[-1].removesuffix("ModuleSwap")
     here = tuple(key for key in ("quantizer._component_",) if key in keys)
     adapted = reader.get("adapter.method") != "none"

@@ -93,6 +93,8 @@ ENTRIES: tuple[Entry, ...] = (
         limit="rows of each benchmark",
         max_seq_length="longest row of a benchmark",
         chat_template="benchmarks are asked as chats",
+        instruct_template="text that the prompt is put into (up to 0.3)",
+        chat_format="text around the messages (up to 0.3)",
         include_path="where further benchmarks are defined",
         quantizer="how weights are quantised",
     ),

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from ftmigrate.document.model import Path, Unresolved, Value
 from ftmigrate.frameworks.reader import Reader
 from ftmigrate.frameworks.table import ABSENT, Sources, SourceSetting
-from ftmigrate.frameworks.torchtune import datasets
+from ftmigrate.frameworks.torchtune import datasets, older
 from ftmigrate.frameworks.torchtune.chat_formats import default_template
 from ftmigrate.run.model import NOT_APPLICABLE
 from ftmigrate.run.rendering import Rendering
@@ -38,7 +38,9 @@ def decode(reader: Reader) -> Sequence[Mapping[str, SourceSetting]]:
     found = []
     for head, entry in _entries(reader):
         component = str(entry.get("_component_"))
-        decoded = with_columns(datasets.decode(component, entry, tokenizer, template, reader.version), _names_column)
+        form = older.dataset(component, entry, reader.version)
+        said = datasets.decode(form.component, form.args, tokenizer, template, reader.version, form.around)
+        decoded = with_columns(form.told(said), _names_column)
         if isinstance(decoded["location"].value, Unresolved):
             # somebody's own component: what it loads, and how, is not known
             nothing = Decoded(NOT_APPLICABLE)
@@ -63,7 +65,8 @@ def packing(reader: Reader) -> Mapping[str, Decoded]:
     """Whether rows are packed: the one dataset's own `packed`, or that of all in a list."""
     found: dict[str, Decoded] = {}
     for head, entry in _entries(reader):
-        decoded = datasets.packing(str(entry.get("_component_")), entry, reader.version)
+        path = older.canonical(str(entry.get("_component_")), reader.version)
+        decoded = datasets.packing(path, entry, reader.version)
         for name, (value, args, why) in decoded.items():
             keys = tuple(".".join(str(part) for part in (*head, arg)) for arg in args)
             before = found.get(name)
@@ -73,9 +76,23 @@ def packing(reader: Reader) -> Mapping[str, Decoded]:
     return found or {"packed": Decoded(False), "split_across_pack": Decoded(False)}
 
 
+def row_limit(reader: Reader) -> tuple[Value, tuple[str, ...]]:
+    """The datasets' own max_seq_len (up to 0.2), and the keys that say it."""
+    found: list[Value] = []
+    keys: list[str] = []
+    for head, entry in _entries(reader):
+        limit, said = older.row_limit(str(entry.get("_component_")), entry, reader.version)
+        found.append(limit)
+        keys += [".".join(str(part) for part in (*head, "max_seq_len"))] if said else []
+    same = found[:1] == found or all(limit == found[0] for limit in found)
+    limit = (found[0] if found else None) if same else Unresolved("max_seq_len, which differs from dataset to dataset")
+    return limit, tuple(keys)
+
+
 def plain_text(reader: Reader) -> bool:
     """Whether a source is raw text, whose BOS has a label."""
-    builders = (datasets.BUILDERS.get(str(entry.get("_component_"))) for _, entry in _entries(reader))
+    paths = (older.canonical(str(entry.get("_component_")), reader.version) for _, entry in _entries(reader))
+    builders = (datasets.BUILDERS.get(path) for path in paths)
     return any(builder is not None and builder.kind is datasets.Kind.PLAIN for builder in builders)
 
 

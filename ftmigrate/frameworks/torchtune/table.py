@@ -30,7 +30,7 @@ from ftmigrate.frameworks.table import (
     Unread,
     names,
 )
-from ftmigrate.frameworks.torchtune import checkpoint, objectives, other_recipes, recipes, sources
+from ftmigrate.frameworks.torchtune import checkpoint, objectives, older, other_recipes, recipes, sources
 from ftmigrate.frameworks.torchtune.chat_formats import tokenizer_format
 from ftmigrate.run.conditions import Condition, View, is_, is_not
 from ftmigrate.run.methods import PREFERENCE
@@ -130,7 +130,8 @@ def _argument(path: Path, part: Path, node: Value, reader: Reader) -> Claim | No
     argument = str(path[len(part)])
     if not parameters:
         return Claim(ClaimKind.CUSTOM, f"belongs to {name}, which is not part of torchtune: carry it over by hand")
-    if argument in parameters or argument == "_component_" or parameters.get("", {}).get("kwargs"):
+    about = parameters.get("", {})
+    if argument in parameters or argument == "_component_" or about.get("kwargs") or "parameters" in about:
         return None
     if f"{path[0]}.{argument}" in recipes.recipes(reader.version).get(reader.recipe or "", {}):
         return None
@@ -298,6 +299,8 @@ def _max_length(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     """The tokenizer's max_seq_len counts the EOS that a cut row ends with; packs are filled up to it."""
     args = tuple(keys)
     limit = keys.get("tokenizer.max_seq_len")
+    if older.before(reader.version, "0.3.0"):
+        limit, args = sources.row_limit(reader)
     if isinstance(limit, Unresolved):
         return {"sequence.max_length": Decoded(limit, args), "sequence.overlong": Decoded("truncate", args)}
     if isinstance(limit, int):
@@ -484,6 +487,9 @@ def _normalisation(reader: Reader) -> Mapping[str, Decoded]:
     if reader.get("method.name") in PREFERENCE:
         return {"gradient.loss_normalisation": Decoded("pairs of the step")}
     alone = not recipes.distributed(reader.recipe, reader.version)
+    former = older.normalisation(reader.version, not alone, reader.get("batch.accumulation") != 1)
+    if former is not None:
+        return {"gradient.loss_normalisation": Decoded(former)}
     text = "tokens of the step" if alone else "tokens of the step, all devices"
     if reader.get("batch.accumulation") != 1 and sources.plain_text(reader):
         text += ", micro batches weighted with the first of each row"
@@ -704,7 +710,9 @@ ENTRIES: tuple[Entry, ...] = (
     Field("epochs", "duration.epochs"),
     Group(("max_steps_per_epoch", "epochs"), ("duration.max_steps", "duration.epoch_steps"), _duration,
           _propose_duration),
-    Always("duration.partial_batch", "dropped", "every recipe's DataLoader has drop_last=True"),
+    Derived(("duration.partial_batch",),
+            lambda r: {"duration.partial_batch": Decoded(older.partial_batch(r.version))},
+            "every recipe's DataLoader has drop_last=True from 0.4.0 on"),
     Derived(("duration.partial_step",), _partial_step,
             "gradients of left-over micro batches stay until the next epoch's first step"),
     Heading("Optimizer and schedule"),
@@ -746,7 +754,6 @@ ENTRIES: tuple[Entry, ...] = (
             ("mask_pre_projection", "whether tokens that are not trained get logits"),
             ("value_clip_range", "how far the value function may move in a step"),
             ("value_coeff", "weight of the value function"),
-            ("loss_type", "its kind (0.2)"),
         )
     ),
     Field("clip_grad_norm", "gradient.max_norm", Codec(_clip, lambda value, _: value), absent=None),
@@ -776,8 +783,9 @@ ENTRIES: tuple[Entry, ...] = (
     Field("fsdp_cpu_offload", "parallel.cpu_offload", absent=False, when=_FSDP),
     Field("fsdp_reshard_after_forward", "parallel.reshard_after_forward", absent=True, when=_FSDP),
     Group(("custom_sharded_layers",), ("parallel.wrapping",), _wrapping, when=_FSDP),
+    Field("fsdp.cpu_offload", "parallel.cpu_offload", absent=ABSENT, write=False, when=_FSDP),
+    Unread("memory_efficient_fsdp_wrap", "which layers are sharded together (up to 0.2); no effect on training"),
     Always("parallel.loading", "by parts", "training/_distributed.py, load_from_full_model_state_dict", when=_FSDP),
-    Private("memory_efficient_fsdp_wrap", "memory: the embedding and output layers are sharded by themselves (0.2)"),
     Field("tensor_parallel_dim", "parallel.tensor", absent=1),
     Unread("tensor_parallel_plan", "how weights are split over the tensor parallel group; no effect on training"),
     Field("context_parallel_dim", "parallel.context", absent=1),
