@@ -63,11 +63,15 @@ class _Planner:
         self.sources()
         for _ in range(_PASSES):
             before = dict(self.plan.keys)
-            for path in vocabulary.GLOBAL_SETTINGS:
+            for path in self.order():
                 self.consider(path)
             if self.plan.keys == before:
                 break
         return self.plan
+
+    def order(self) -> list[str]:
+        """What the source says before what merely holds in it: the target's defaults may follow from the former."""
+        return sorted(vocabulary.GLOBAL_SETTINGS, key=lambda path: not self.source.settings[path].leaves)
 
     def consider(self, path: str) -> None:
         wanted = self.source.settings[path]

@@ -16,6 +16,20 @@ from ftmigrate.run.source import Decoded, with_columns
 _TOKENIZER = ("tokenizer._component_", "tokenizer.prompt_template")
 
 
+# families whose sentencepiece model leads each piece it is given with a space of its own
+_LED = ("llama2", "mistral", "phi3")
+_PIECES = "each message apart, without a second leading space"
+
+
+def _family(tokenizer: str) -> str:
+    return tokenizer.split(".")[-2] if "." in tokenizer else ""
+
+
+def _is_plain(component: str) -> bool:
+    builder = datasets.BUILDERS.get(component)
+    return builder is not None and builder.kind is datasets.Kind.PLAIN
+
+
 def _names_column(argument: str) -> bool:
     return argument in ("column", "conversation_column") or argument.split(".")[0] == "column_map"
 
@@ -45,6 +59,8 @@ def decode(reader: Reader) -> Sequence[Mapping[str, SourceSetting]]:
             # somebody's own component: what it loads, and how, is not known
             nothing = Decoded(NOT_APPLICABLE)
             decoded = {name: d if isinstance(d.value, Unresolved) else nothing for name, d in decoded.items()}
+        pieces = _PIECES if _family(tokenizer) in _LED and not _is_plain(form.component) else NOT_APPLICABLE
+        decoded["pieces"] = Decoded(pieces if isinstance(decoded["text"].value, Rendering) else NOT_APPLICABLE)
         found.append({name: _setting(reader, head, name, value) for name, value in decoded.items()})
     return found
 
@@ -92,8 +108,7 @@ def row_limit(reader: Reader) -> tuple[Value, tuple[str, ...]]:
 def plain_text(reader: Reader) -> bool:
     """Whether a source is raw text, whose BOS has a label."""
     paths = (older.canonical(str(entry.get("_component_")), reader.version) for _, entry in _entries(reader))
-    builders = (datasets.BUILDERS.get(path) for path in paths)
-    return any(builder is not None and builder.kind is datasets.Kind.PLAIN for builder in builders)
+    return any(_is_plain(path) for path in paths)
 
 
 ENTRY = Sources(("dataset",), _TOKENIZER, decode)

@@ -601,6 +601,13 @@ def _evaluated(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     return {"evaluation.data": Decoded(None), "evaluation.every": Decoded("no")}
 
 
+def _kept(value: Any, view: View) -> object:
+    """A limit that is never reached keeps all: one checkpoint is saved an epoch unless save_every_n_steps says more."""
+    epochs = view.get("duration.epochs")
+    never = view.get("saving.every") == "epoch" and isinstance(epochs, int) and isinstance(value, int) and epochs <= value
+    return "all" if value is None or never else value
+
+
 _SAVES = Codec(lambda value, _: "epoch" if value is None else f"{value} steps",
                lambda value, _: int(value.split()[0]) if str(value).endswith(" steps") else None)  # fmt: skip
 
@@ -679,7 +686,7 @@ ENTRIES: tuple[Entry, ...] = (
     Field("checkpointer.safe_serialization", "saving.safetensors"),
     Missing("saving.safetensors", False, "this checkpointer writes torch files"),
     Field("checkpointer.keep_last_n_checkpoints", "saving.keep",
-          Codec(lambda v, _: "all" if v is None else v, lambda v, _: None if v == "all" else v), absent="all"),
+          Codec(_kept, lambda v, _: None if v == "all" else v), absent="all"),
     Private("checkpointer.resume_from_checkpoint",
             "the checkpointer looks for a training state even where the run itself starts anew"),
     Unread("checkpointer.process_group", "which processes save together; no file can name one"),
