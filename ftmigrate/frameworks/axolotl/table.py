@@ -166,9 +166,13 @@ def _optimizer(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
 
 def _propose_optimizer(wanted: Mapping[str, Any], reader: Reader) -> Iterator[Mapping[str, Value]]:
     sharded = reader.get("parallel.strategy") == "fsdp2"
+    split = reader.get("parallel.tensor")
+    split = isinstance(split, int) and split > 1
     for spelled, (name, _) in _OPTIMIZERS.items():
         # FSDP2 refuses the bitsandbytes spellings (schemas/validation.py, check_fsdp2_w_8bit_optimizer)
-        if name == wanted.get("optimizer.name") and not (sharded and spelled in ("adamw_bnb_8bit", "adamw_8bit")):
+        if name == wanted.get("optimizer.name") and not (
+            (sharded and spelled in ("adamw_bnb_8bit", "adamw_8bit")) or (split and "8bit" in spelled)
+        ):
             yield {"optimizer": spelled}
 
 
@@ -256,7 +260,7 @@ def _order(reader: Reader) -> Mapping[str, Decoded]:
         joined = merged and isinstance(listed, list) and len(listed) > 1
         return {"data.order": Decoded("as stored" + (", of rows shuffled once before" if joined else ""), said)}
     if reader.get("sequence.packing"):
-        return {"data.order": Decoded("packs in random order, drawn anew in each run")}
+        return {"data.order": Decoded("packs of randomly drawn rows")}
     seed = reader.get("seed.value")
     text = f"permutation of seed {42 if seed == 'random' else seed}, anew each epoch"
     return {"data.order": Decoded(text + (", of rows shuffled once before" if merged else ""), said)}
@@ -331,22 +335,28 @@ def _propose_saving(wanted: Mapping[str, Any], _: Reader) -> Iterator[Mapping[st
         yield {"save_strategy": every}
 
 
+_UNLIMITED = 1000
+
+
+def _saves(view: View) -> int | None:
+    """How many checkpoints a run writes, where that is known."""
+    every, epochs, steps = view.get("saving.every"), view.get("duration.epochs"), view.get("duration.max_steps")
+    if every == "epoch" and isinstance(epochs, int | float):
+        return math.ceil(epochs)
+    count = str(every).removesuffix(" steps")
+    if count.isdigit() and int(count) and isinstance(steps, int):
+        return math.ceil(steps / int(count))
+    return None
+
+
 def _kept(value: Any, view: View) -> object:
     """save_total_limit, absent or 0: 4. A limit that is never reached keeps all."""
     limit = value or 4
-    epochs = view.get("duration.epochs")
-    if view.get("saving.every") == "epoch" and isinstance(epochs, int | float) and epochs <= limit:
-        return "all"
-    return limit
+    return "all" if limit >= (_saves(view) or _UNLIMITED) else limit
 
 
 def _keep(value: Any, view: View) -> Value:
-    if value != "all":
-        return int(value)
-    epochs = view.get("duration.epochs")
-    if view.get("saving.every") == "epoch" and isinstance(epochs, int | float):
-        return math.ceil(epochs)
-    return 1000
+    return int(value) if value != "all" else _saves(view) or _UNLIMITED
 
 
 _EVAL_KEYS = ("eval_steps", "eval_strategy", "evals_per_epoch")

@@ -310,7 +310,7 @@ def _max_length(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
         overlong = f"truncate and end with {_TRAINED_EOS}" if ends == _TRAINED_EOS else "truncate"
         return {"sequence.max_length": Decoded(length, args, why), "sequence.overlong": Decoded(overlong, args)}
     own = reader.value("model.max_seq_len")
-    unknown_model = Unresolved("the number of positions of the model, which is not part of torchtune")
+    unknown_model = Unresolved("the number of positions, which ftmigrate does not know for this model")
     positions = own if isinstance(own, int) else _architecture(reader).get("max_seq_len", unknown_model)
     why = "nothing is cut; a row longer than the model's positions stops the run"
     return {"sequence.max_length": Decoded(positions, args, why), "sequence.overlong": Decoded("error", args, why)}
@@ -608,7 +608,13 @@ def _kept(value: Any, view: View) -> object:
     return "all" if value is None or never else value
 
 
-_SAVES = Codec(lambda value, _: "epoch" if value is None else f"{value} steps",
+def _saved_every(view: View) -> object:
+    """Each epoch, which max_steps_per_epoch may cut short."""
+    steps = view.get("duration.epoch_steps")
+    return f"{steps} steps" if isinstance(steps, int) else "epoch"
+
+
+_SAVES = Codec(lambda value, view: _saved_every(view) if value is None else f"{value} steps",
                lambda value, _: int(value.split()[0]) if str(value).endswith(" steps") else None)  # fmt: skip
 
 ENTRIES: tuple[Entry, ...] = (
@@ -693,7 +699,7 @@ ENTRIES: tuple[Entry, ...] = (
     Private("checkpointer.enable_dcp", "checkpoints are written in torch's distributed format"),
     Group(("resume_from_checkpoint", "checkpointer.recipe_checkpoint"), ("saving.resume",), _resume),
     Group(("save_adapter_weights_only",), ("saving.weights",), _saved),
-    Field("save_every_n_steps", "saving.every", _SAVES, absent="epoch"),
+    Field("save_every_n_steps", "saving.every", _SAVES, absent=_saved_every),
     Missing("saving.sharded", False, "one whole state dict is gathered (torchtune/training/_distributed.py)"),
     Field("enable_async_checkpointing", "saving.asynchronous", absent=False),
     Missing("hub.push_to"),
