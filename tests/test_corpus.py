@@ -16,7 +16,7 @@ from ftmigrate.frameworks import registry
 from ftmigrate.frameworks.reader import Context
 from ftmigrate.run.compare import LOSSES, Verdict, losses, private
 from ftmigrate.run.model import NOT_APPLICABLE, ClaimKind
-from tests.conftest import CORPUS, WHEEL, torchtune_configs
+from tests.conftest import CORPUS, FIXTURES, WHEEL, torchtune_configs
 
 CONFIGS = torchtune_configs()
 CONVERTED = ("sft", "dpo", "qat")
@@ -140,3 +140,10 @@ def test_refusal_exits_2_and_writes_the_ledger(wheel: Path, tmp_path: Path, caps
     assert "ppo" in capsys.readouterr().err
     assert report.exists()
     assert not out.exists()
+
+
+def test_a_version_whose_behaviour_is_not_known_is_not_written() -> None:
+    result = api.convert(str(FIXTURES / "torchtune" / "llama_lora.yaml"), "axolotl@0.19.0", "torchtune")
+    assert result.refused is not None
+    assert "0.21.0" in result.refused
+    assert not result.files

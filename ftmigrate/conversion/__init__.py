@@ -58,6 +58,10 @@ def convert(
         return _refuse(document, run, head, target, f"line {found.position.line}: {found.message}")
     if not to.writes:
         return _refuse(document, run, head, target, f"{to.title} configs cannot be written yet")
+    if to_version not in to.written:
+        known = ", ".join(to.written)
+        reason = f"{to.title} {to_version} cannot be written yet, only {known}: other versions behave otherwise"
+        return _refuse(document, run, head, target, reason)
     table = to.table(to_version)
     known = replace(context, recipe=None, world_size=_number(run["parallel.world_size"]),
                     nodes=nodes if isinstance(nodes := run["launch.nodes"], int | Symbol) else None)  # fmt: skip

@@ -33,7 +33,8 @@ class Framework:
 
     parse reads a file as the framework itself loads it. table gives its table at a version. detect scores how sure it
     is that a document is one of its configs (0: it is not). commands are those that run and finish a run.
-    placeholder gives a required key's value where it is not known. layout tells how the schema's sections make up a
+    placeholder gives a required key's value where it is not known. written: the versions whose behaviour the table
+    holds well enough to write for. layout tells how the schema's sections make up a
     config. mark is a pattern that the text of each of its configs holds (so that a file without it need not be parsed).
     launch reads a shell command that may start one of its runs. shipped gives a config that the framework itself ships,
     by its name, at a version and with overrides; shipped_hint what may have been meant where there is none.
@@ -48,6 +49,7 @@ class Framework:
     placeholder: Callable[[str, Unresolved], Value]
     status: str
     writes: bool = False
+    written: tuple[str, ...] = ()
     mark: str = ""
     launch: Callable[[ShellCommand], Launch | None] | None = None
     shipped: Callable[[str, str, Sequence[str]], Document | None] | None = None

@@ -82,6 +82,7 @@ FRAMEWORK = Framework(
     placeholder=_placeholder,
     status="written and read at 0.21.0",
     writes=True,
+    written=("0.21.0",),
     mark=r"""(?m)(?:^\s*|[{,]\s*)["']?base_model["']?\s*:""",
     layout=Layout(plugins="plugins", lax=True),
 )

@@ -604,7 +604,9 @@ def _evaluated(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
 def _kept(value: Any, view: View) -> object:
     """A limit that is never reached keeps all: one checkpoint is saved an epoch unless save_every_n_steps says more."""
     epochs = view.get("duration.epochs")
-    never = view.get("saving.every") == "epoch" and isinstance(epochs, int) and isinstance(value, int) and epochs <= value
+    never = (
+        view.get("saving.every") == "epoch" and isinstance(epochs, int) and isinstance(value, int) and epochs <= value
+    )
     return "all" if value is None or never else value
 
 
