@@ -59,9 +59,9 @@ def convert(
     if not to.writes:
         return _refuse(document, run, head, target, f"{to.title} configs cannot be written yet")
     if to_version not in to.written:
-        known = ", ".join(to.written)
-        reason = f"{to.title} {to_version} cannot be written yet, only {known}: other versions behave otherwise"
-        return _refuse(document, run, head, target, reason)
+        able = ", ".join(to.written)
+        other = f"{to.title} {to_version} cannot be written yet, only {able}: other versions behave otherwise"
+        return _refuse(document, run, head, target, other)
     table = to.table(to_version)
     known = replace(context, recipe=None, world_size=_number(run["parallel.world_size"]),
                     nodes=nodes if isinstance(nodes := run["launch.nodes"], int | Symbol) else None)  # fmt: skip

@@ -70,8 +70,13 @@ class _Planner:
         return self.plan
 
     def order(self) -> list[str]:
-        """What the source says before what merely holds in it: the target's defaults may follow from the former."""
-        return sorted(vocabulary.GLOBAL_SETTINGS, key=lambda path: not self.source.settings[path].leaves)
+        """The method first: it decides what else applies. Then what the source says, before what merely holds in it: the
+        target's defaults may follow from the former."""
+
+        def rank(path: str) -> tuple[bool, bool]:
+            return path != "method.name", not self.source.settings[path].leaves
+
+        return sorted(vocabulary.GLOBAL_SETTINGS, key=rank)
 
     def consider(self, path: str) -> None:
         wanted = self.source.settings[path]
