@@ -26,7 +26,17 @@ def write_atomically(path: Path, text: str, *, force: bool = True) -> None:
 
 @contextmanager
 def atomic(path: Path, *, force: bool = True) -> Iterator[TextIO]:
-    """A stream whose text becomes the file when all of it is there. As `write_atomically`."""
+    """A stream whose text becomes the file when all of it is there. As `write_atomically`.
+
+    What is no regular file (a device, a pipe) is written to, not replaced; a link's file is replaced, not the link.
+    """
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file():
+        if not force:
+            raise _exists(path)
+        with path.open("w", encoding="utf-8", newline="\n") as stream:
+            yield stream
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
     try:

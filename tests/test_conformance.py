@@ -19,10 +19,11 @@ from ftmigrate.frameworks.table import SAME, Derived, Entry, Field, Heading, Pen
 from ftmigrate.run import vocabulary
 
 COUNTS = Path(__file__).parent / "counts.json"
-PAIRS = [(name, version) for name in registry.names() for version in registry.get(name).versions()]
+# the newest release of each framework and what comes after it; older ones are read as far as these tables tell
+COUNTED = [(name, version) for name in registry.names() for version in conformance.counted(registry.get(name))]
 
 
-@pytest.fixture(params=PAIRS, ids=lambda pair: "@".join(pair))
+@pytest.fixture(params=COUNTED, ids=lambda pair: "@".join(pair))
 def pair(request: pytest.FixtureRequest) -> tuple[Framework, str]:
     name, version = request.param
     return registry.get(name), version
@@ -42,9 +43,6 @@ def test_conforms(pair: tuple[Framework, str], check: Callable[[Framework, str],
 
 def test_problems_are_those_of_all_checks(newest: tuple[Framework, str]) -> None:
     assert conformance.problems(*newest) == [problem for check in conformance.CHECKS for problem in check(*newest)]
-
-
-COUNTED = [(name, version) for name in registry.names() for version in conformance.counted(registry.get(name))]
 
 
 @pytest.mark.parametrize(("name", "version"), COUNTED)

@@ -61,6 +61,10 @@ def _guarded(args: argparse.Namespace) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 0
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename is not None and error.strerror else ""
+        print(f"ftmigrate: {where}{error.strerror or error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("ftmigrate: interrupted", file=sys.stderr)
         return 2

@@ -95,6 +95,8 @@ def convert_one(
     print_warnings(source.document, launch=False)
     to_file = args.output not in (None, "-")
     result = convert(source.document, (source.framework, source.version), target, context(args), name, exact=args.exact)
+    if args.report and to_file and os.path.realpath(args.report) in map(os.path.realpath, result.files):
+        raise api.UnreadableError(f"{args.report} cannot hold both the config and the ledger")
     for path in [*(result.files if to_file else ()), *([args.report] if args.report else ())]:
         if Path(path).exists() and not args.force:
             raise api.UnreadableError(f"{path} exists already; --force overwrites it")

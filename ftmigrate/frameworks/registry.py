@@ -68,7 +68,7 @@ class Framework:
 class UnknownFramework(Exception):
     def __init__(self, name: str) -> None:
         close = get_close_matches(name, names(), 1)
-        hint = f"; did you mean {close[0]}?" if close else ""
+        hint = f"; did you mean {close[0]}?" if close else "."
         super().__init__(f"{name} is no framework known here{hint} Known: {', '.join(names())}.")
 
 

@@ -666,6 +666,8 @@ def _encode_loading(value: Any, view: View) -> Value:
     """schemas/validation.py, STAGED_NF4_CONSTRAINTS: what 4-bit weights cannot be combined with."""
     sizes = ("parallel.tensor", "parallel.context", "parallel.replicate")
     several = any(view.get(size) not in (1, None) for size in sizes)
+    if view.get("parallel.tensor") not in (1, None):
+        raise CannotSay("with tensor parallelism each device loads its own part, and Axolotl switches the key off")
     if value == "by parts" and view.get("model.quantization") == "nf4" and (view.get("adapter.use_dora") or several):
         raise CannotSay("Axolotl loads 4-bit weights by parts neither with DoRA nor with a second kind of parallelism")
     return bool(value == "by parts")

@@ -19,8 +19,6 @@ RENAMED: tuple[tuple[str, str, str], ...] = (
     ("torchtune.modules.get_cosine_schedule_with_warmup", "0.5.0",
      "torchtune.training.lr_schedulers.get_cosine_schedule_with_warmup"),
     ("torchtune.modules.loss.DPOLoss", "0.3.0", "torchtune.rlhf.loss.DPOLoss"),
-    ("torchtune.modules.loss.RSOLoss", "0.3.0", "torchtune.rlhf.loss.RSOLoss"),
-    ("torchtune.modules.loss.IPOLoss", "0.3.0", "torchtune.rlhf.loss.IPOLoss"),
     ("torchtune.modules.rlhf.loss.", "0.3.1", "torchtune.rlhf.loss."),
     ("torchtune.utils.FullModel", "0.3.0", "torchtune.training.FullModel"),
     ("torchtune.utils.metric_logging.", "0.3.0", "torchtune.training.metric_logging."),

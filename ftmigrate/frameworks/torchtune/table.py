@@ -799,7 +799,6 @@ ENTRIES: tuple[Entry, ...] = (
     Field("fsdp_reshard_after_forward", "parallel.reshard_after_forward", absent=True, when=_FSDP),
     Group(("custom_sharded_layers",), ("parallel.wrapping",), _wrapping, when=_FSDP),
     Field("fsdp.cpu_offload", "parallel.cpu_offload", absent=ABSENT, write=False, when=_FSDP),
-    Unread("memory_efficient_fsdp_wrap", "which layers are sharded together (up to 0.2); no effect on training"),
     Always("parallel.loading", "by parts", "training/_distributed.py, load_from_full_model_state_dict", when=_FSDP),
     Field("tensor_parallel_dim", "parallel.tensor", absent=1),
     Unread("tensor_parallel_plan", "how weights are split over the tensor parallel group; no effect on training"),
