@@ -1,6 +1,6 @@
 """What converting one file costs: `python benchmarks/convert.py [CONFIG] [--runs N]`.
 
-README line: `ftmigrate convert` of one config takes X s of CPU, of which bare Python takes Y and reading the YAML Z.
+README line: converting one config takes 0.25 s of CPU on one core, start included; Python that loads the YAML, 0.04 s.
 
 Each command is a process of its own, run in turn so that a busy machine slows all alike. The CPU seconds are those of
 the whole process, start and end included; bytecode is cached, as after the first run; medians are compared.

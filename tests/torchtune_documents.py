@@ -304,28 +304,22 @@ def _overrides(draw: st.DrawFn, text: str) -> tuple[str, ...]:
     if draw(st.integers(0, 2)):
         return ()
     tree = Generated(text).tree()
-    found = []
-    for kind in draw(
-        st.lists(st.sampled_from(("set", "nested", "new", "component", "remove")), min_size=1, max_size=3)
-    ):
+    simple = [key for key, old in tree.items() if not isinstance(old, dict | list) and key != "output_dir"]
+    holders = [key for key, old in tree.items() if isinstance(old, dict)]
+    found: dict[str, str] = {}  # each key once: a list over a mapping is refused
+    kinds = st.sampled_from(("set", "nested", "new", "component", "remove"))
+    for kind in draw(st.lists(kinds, min_size=1, max_size=3)):
         value = draw(st.sampled_from(("1", "2e-5", "true", "null", "text", "[1,2]", "{a: 1}", "${output_dir}")))
-        if kind == "set":
-            simple = [key for key, old in tree.items() if not isinstance(old, dict | list) and key != "output_dir"]
-            if simple:
-                found.append(f"{draw(st.sampled_from(simple))}={value}")
-        elif kind == "nested":
-            holders = [key for key, old in tree.items() if isinstance(old, dict)]
-            if holders:
-                found.append(f"{draw(st.sampled_from(holders))}.told={value}")
+        if kind == "set" and simple:
+            key = draw(st.sampled_from(simple))
+            found[key] = f"{key}={value}"
+        elif kind == "nested" and holders:
+            key = draw(st.sampled_from(holders)) + ".told"
+            found[key] = f"{key}={value}"
         elif kind == "new":
-            found.append(f"brand_new={value}")
-        elif kind == "component" and isinstance(tree.get("optimizer"), dict) and "_component_" in tree["optimizer"]:
-            found.append("optimizer=torch.optim.SGD")
-        elif (
-            kind == "remove"
-            and "seed" in tree
-            and "~seed" not in found
-            and not any(f.startswith("seed=") for f in found)
-        ):
-            found.append("~seed")
-    return tuple(found)
+            found["brand_new"] = f"brand_new={value}"
+        elif kind == "component" and "optimizer" in holders and "_component_" in tree["optimizer"]:
+            found["optimizer"] = "optimizer=torch.optim.SGD"
+        elif kind == "remove" and "seed" in tree:
+            found["seed"] = "~seed"
+    return tuple(found.values())

@@ -153,7 +153,8 @@ class _Builder:
                 return Verdict.EXACT, ""
         said = ", ".join(f"{format_path(key)}: {_short(self.written.leaves[key].value)}" for key in keys)
         together = f" (from {', '.join(format_path(p) for p in origins)} together)" if len(origins) > 1 else ""
-        return Verdict.ADAPTED, f"{vocabulary.spec(found.path).meaning}: said as {said}{together}"
+        why = f"; {found.source.why}" if found.source.why else ""
+        return Verdict.ADAPTED, f"{vocabulary.spec(found.path).meaning}: said as {said}{together}{why}"
 
     def entry(self, leaf: Leaf, claim: Claim) -> Entry:
         line, column, file = _where(leaf)

@@ -160,7 +160,8 @@ def _model(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     said = ("model.quantize_base",) if "model.quantize_base" in keys else here if quantized is True else ()
     shape = tuple(key for key in _DIMENSIONS if key in keys)
     base = reader.get("model.base")
-    why = f"the layers are those of {name}; config.json of {base} must say the same"
+    sizes = "".join(f", {key.removeprefix('model.')} {keys[key]}" for key in shape)
+    why = f"the layers are those of {name}{sizes}; config.json of {base} must say the same"
     read_as = keys.get("checkpointer.model_type")
     kin = _MODEL_TYPES.get(str(parameters.get("", {}).get("architecture", {}).get("family", "")), ())
     odd = f", its weights read as {read_as}" if read_as is not None and kin and read_as not in kin else ""
@@ -610,6 +611,13 @@ def _kept(value: Any, view: View) -> object:
     return "all" if value is None or never else value
 
 
+def _keep(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
+    limit = keys.get("checkpointer.keep_last_n_checkpoints")
+    kept = limit if isinstance(limit, Unresolved) else _kept(limit, reader)
+    why = f"a limit of {limit} is never reached" if kept == "all" and limit is not None else ""
+    return {"saving.keep": Decoded(kept, tuple(keys), why)}
+
+
 def _saved_every(view: View) -> object:
     """Each epoch, which max_steps_per_epoch may cut short."""
     steps = view.get("duration.epoch_steps")
@@ -693,8 +701,8 @@ ENTRIES: tuple[Entry, ...] = (
     Private("checkpointer.adapter_checkpoint", "adapter weights a resumed run goes on from", when=_RESUMED),
     Field("checkpointer.safe_serialization", "saving.safetensors"),
     Missing("saving.safetensors", False, "this checkpointer writes torch files"),
-    Field("checkpointer.keep_last_n_checkpoints", "saving.keep",
-          Codec(_kept, lambda v, _: None if v == "all" else v), absent="all"),
+    Group(("checkpointer.keep_last_n_checkpoints",), ("saving.keep",), _keep, lambda wanted, _: [
+        {"checkpointer.keep_last_n_checkpoints": None if wanted["saving.keep"] == "all" else wanted["saving.keep"]}]),
     Private("checkpointer.resume_from_checkpoint",
             "the checkpointer looks for a training state even where the run itself starts anew"),
     Unread("checkpointer.process_group", "which processes save together; no file can name one"),
