@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ftmigrate import api
+from ftmigrate.conversion import Conversion
 from ftmigrate.frameworks import registry
 from ftmigrate.run.compare import Verdict
 from ftmigrate.verify import environments
@@ -33,7 +34,7 @@ def _version(config: Path) -> str:
     return "0.6.1" if config.is_relative_to(FIXTURES) else version(config)
 
 
-def _outputs() -> Iterator[tuple[str, api.Conversion]]:
+def _outputs() -> Iterator[tuple[str, Conversion]]:
     """Conversions that were not refused and whose required keys are all known."""
     for config in CONFIGS:
         result = api.convert(str(config), TARGET, f"torchtune@{_version(config)}")

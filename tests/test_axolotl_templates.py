@@ -71,9 +71,8 @@ def test_a_default_system_turn_is_put_in_only_where_there_is_none() -> None:
 
 
 @pytest.fixture
-def probe(monkeypatch: pytest.MonkeyPatch) -> Any:
+def probe() -> Any:
     pytest.importorskip("jinja2", reason="jinja2 is needed to render templates")
-    monkeypatch.syspath_prepend(str(TOOLS))
     return importlib.import_module("extract_axolotl_templates")
 
 

@@ -17,7 +17,8 @@ LEDGERS = sorted(Path(__file__).parent.joinpath("ledgers").glob("*.yaml"))
 
 
 def _source(ledger: dict[str, Any]) -> Path:
-    place, _, path = ledger["source"].partition(":")
+    source: str = ledger["source"]
+    place, _, path = source.partition(":")
     if place == "fixture":
         return FIXTURES / path
     if WHEEL is None:

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 import yaml
+from train_parity import Case, cases
 
 from ftmigrate import api
 from ftmigrate.conversion import Conversion
 from ftmigrate.run.compare import LOSSES
-from tools.train_parity import Case, cases
 
 TARGET = "axolotl@0.21.0"
 CASES: Mapping[str, Case] = cases()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
 from pathlib import Path
 
+import extract_axolotl as extractor
+import pydantic_source
 import pytest
+import schema_patch as patch
+from package_source import Package
 
 from ftmigrate import schema
 from ftmigrate.schema import SECTION
@@ -118,14 +121,11 @@ def test_facts_are_consistent(section: str) -> None:
             assert default in facts["enum"], key
 
 
-def test_extracting_again_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_extracting_again_gives_the_same() -> None:
     where = os.environ.get("FTMIGRATE_AXOLOTL_SOURCE")
     if not where:
         pytest.skip("FTMIGRATE_AXOLOTL_SOURCE (a wheel of Axolotl 0.21.0, or its directory) is not set: NOT extracted")
-    monkeypatch.syspath_prepend(str(TOOLS))
-    extractor = importlib.import_module("extract_axolotl")
-    patch = importlib.import_module("schema_patch")
-    sections = extractor.extract(extractor.Package(Path(where)))
+    sections = extractor.extract(Package(Path(where)))
     patch.apply(sections, patch.corrections(TOOLS.parent / "schemas" / "axolotl.patch.json", VERSION))
     assert sections == PINNED.sections
 
@@ -162,14 +162,12 @@ class Top(Base, Other):
 """
 
 
-def test_reading_a_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.syspath_prepend(str(TOOLS))
-    source, pydantic = importlib.import_module("package_source"), importlib.import_module("pydantic_source")
+def test_reading_a_model(tmp_path: Path) -> None:
     (tmp_path / "made").mkdir()
     (tmp_path / "made" / "models.py").write_text(MODULE, encoding="utf-8")
-    package = source.Package(tmp_path)
+    package = Package(tmp_path)
     top = package.resolve("made.models", "Top")
-    assert pydantic.section(package, top) == {
+    assert pydantic_source.section(package, top) == {
         "": {"extra": "ignore"},
         "shared": {"type": "int | None", "default": 1},
         "only": {"type": "str", "required": True},
@@ -182,8 +180,8 @@ def test_reading_a_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
         "old": {"type": "int | None", "default": None, "deprecated": "new_key"},
         "named": {"type": "Literal['a', 'b']", "enum": ["a", "b"], "min_length": 1, "default": "a"},
     }
-    assert list(pydantic.models(package, top)) == ["Inner"]
-    assert pydantic.section(package, package.resolve("made.models", "Inner")) == {
+    assert list(pydantic_source.models(package, top)) == ["Inner"]
+    assert pydantic_source.section(package, package.resolve("made.models", "Inner")) == {
         "": {"extra": "forbid"},
         "size": {"type": "int", "default": 16, "ge": 1, "lt": 100},
     }

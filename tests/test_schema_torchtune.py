@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import itertools
 import json
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
+import check_torchtune as checker
+import extract_torchtune as extractor
 import pytest
+import schema_store as store
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ftmigrate import schema
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT / "tools"))
-store = importlib.import_module("schema_store")
-extractor = importlib.import_module("extract_torchtune")
-checker = importlib.import_module("check_torchtune")
 
 OLD = schema.load("torchtune", "0.6.1")
 MAIN = schema.load("torchtune", "main")
@@ -454,21 +451,27 @@ def test_tool_reads_components(extracted: dict[str, Any]) -> None:
 
 
 def test_check_finds_differences() -> None:
-    def component(a: int, b: tuple[int, ...] = (1, 2), c: object = sys, **kwargs: object) -> None: ...
+    def component(a: int, b: tuple[int, ...] = (1, 2), c: object = re, **kwargs: object) -> None: ...
 
-    same = {
+    same: dict[str, dict[str, Any]] = {
         "": {"kwargs": True},
         "a": {"required": True},
         "b": {"default": [1, 2]},
-        "c": {"expression": "sys"},
+        "c": {"expression": "re"},
     }
     assert checker.differences(same, inspect.signature(component)) == []
-    for key, facts in (("", {}), ("a", {"default": 1}), ("b", {"default": [1, 3]}), ("d", {"required": True})):
+    changes: dict[str, dict[str, Any]] = {
+        "": {},
+        "a": {"default": 1},
+        "b": {"default": [1, 3]},
+        "d": {"required": True},
+    }
+    for key, facts in changes.items():
         assert len(checker.differences({**same, key: facts}, inspect.signature(component))) == 1, key
 
 
 def test_check_holds_configs_against_the_schema() -> None:
-    sections = {
+    sections: dict[str, dict[str, dict[str, Any]]] = {
         "recipe r": {
             "": {},
             "a": {"required": True},

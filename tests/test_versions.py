@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
-import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import check_versions as checks
+import extract_axolotl
+import extract_torchtune
 import pytest
+import schema_patch as patch
+import schema_store as store
 from hypothesis import given
 from hypothesis import strategies as st
+from package_source import Package
 
 from ftmigrate import schema
 from ftmigrate.document.model import Unresolved, format_path
@@ -24,11 +28,6 @@ from ftmigrate.run.rendering import Piece, Rendering, evaluate
 from ftmigrate.run.source import Location
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT / "tools"))
-store = importlib.import_module("schema_store")
-patch = importlib.import_module("schema_patch")
-checks = importlib.import_module("check_versions")
-extractors = {name: importlib.import_module(f"extract_{name}") for name in ("torchtune", "axolotl")}
 
 NAMES = ("torchtune", "axolotl")
 ALL = [(name, version) for name in NAMES for version in schema.versions(name)]
@@ -403,8 +402,8 @@ def test_a_schema_is_what_the_release_says(name: str, version: str) -> None:
     root = release(name, version)
     corrections = ROOT / "schemas" / f"{name}.patch.json"
     if name == "torchtune":
-        found = extractors[name].extract(root, version, corrections)
+        found = extract_torchtune.extract(root, version, corrections)
     else:
-        found = extractors[name].extract(extractors[name].Package(root))
+        found = extract_axolotl.extract(Package(root))
         patch.apply(found, patch.corrections(corrections, version))
     assert store.same(found, expanded(name)[version])

@@ -21,14 +21,14 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from check_axolotl_renderings import BOS, EOS, Axolotl, Case, Pieces, expected, pieces, specials
+
 from ftmigrate import schema
-from ftmigrate.document.model import Unresolved
 from ftmigrate.frameworks.axolotl import jinja, pairs
 from ftmigrate.frameworks.axolotl.entries import decode
 from ftmigrate.frameworks.axolotl.formats import formats
 from ftmigrate.frameworks.torchtune.chat_formats import FORMATS
-from ftmigrate.run.rendering import Piece, merge
-from tools.check_axolotl_renderings import BOS, EOS, Axolotl, Case, Pieces, expected, pieces, specials
+from ftmigrate.run.rendering import Piece, Rendering, merge
 
 CHATS: Sequence[Sequence[str]] = (
     ("user", "assistant"),
@@ -200,16 +200,17 @@ def main(arguments: Sequence[str]) -> int:
         for case in chosen:
             decoded = decode(case.entry, case.config, case.part, {"bos": BOS, "eos": case.eos})
             ours = {"chosen": decoded["text"].value, "rejected": decoded["rejected"].value}
-            unknown = next((value for value in ours.values() if isinstance(value, Unresolved)), None)
+            unknown = next((value for value in ours.values() if not isinstance(value, Rendering)), None)
             if unknown is not None:
                 skipped += 1
                 if verbose:
                     print(f"NOT DECODED  {case.name}: {unknown}")
                 continue
-            bad = []
+            renderings = {reply: found for reply, found in ours.items() if isinstance(found, Rendering)}
+            bad: list[tuple[Any, object, Pieces | None]] = []
             for row, real in zip(case.rows, framework.both(case), strict=True):
                 for reply in pairs.REPLIES:
-                    got = expected(ours[reply], row)
+                    got = expected(renderings[reply], row)
                     if isinstance(real, Exception):
                         refused += got is None
                         if got is not None:

@@ -188,9 +188,9 @@ class _FieldReader:
             head = last(node.value)
             if head == "Literal":
                 return node
-            items = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
-            expanded = [self._expand(module, items[0]), *items[1:]] if head == "Annotated" else []
-            expanded = expanded or [self._expand(module, item) for item in items]
+            inside = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+            plain = inside[1:] if head == "Annotated" else []
+            expanded = [*(self._expand(module, item) for item in inside[: len(inside) - len(plain)]), *plain]
             inner = expanded[0] if len(expanded) == 1 else ast.Tuple(expanded, ast.Load())
             return ast.Subscript(self._expand(module, node.value), inner, ast.Load())
         return node
