@@ -69,7 +69,7 @@ def _setting(reader: Reader, head: Path, name: str, decoded: Decoded) -> SourceS
     args: list[Path] = [(*head, *arg.split(".")) for arg in decoded.args]
     if name in ("text", "loss_mask", "rejected"):
         args.append((*head, "_component_"))
-        if isinstance(decoded.value, Rendering):
+        if isinstance(decoded.value, Rendering | Unresolved):
             args += [tuple(key.split(".")) for key in _TOKENIZER]
     if name == "location" and not decoded.args:
         args.append((*head, "_component_"))
