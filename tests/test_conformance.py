@@ -12,6 +12,7 @@ import pytest
 
 from ftmigrate import schema
 from ftmigrate.frameworks import conformance, registry
+from ftmigrate.frameworks.config_keys import places
 from ftmigrate.frameworks.reader import Reader
 from ftmigrate.frameworks.registry import Framework
 from ftmigrate.frameworks.samples import samples
@@ -57,7 +58,7 @@ def test_counts(name: str, version: str) -> None:
 def test_every_key_is_counted_once(name: str, version: str) -> None:
     framework = registry.get(name)
     found = conformance.counts(framework, version)
-    held = {place.key for place in conformance.places(framework, version) if not place.facts.get("component")}
+    held = {place.key for place in places(framework, version) if not place.facts.get("component")}
     assert sum(found[kind] for kind in ("claimed", "private", "unread", "pending")) == len(held)
     assert found["settings"] == len(vocabulary.SPECS)
 
@@ -85,7 +86,7 @@ def _first(framework: Framework, version: str, kind: type[Entry], fits: Callable
 def _alone(framework: Framework, version: str) -> Callable[[Entry], bool]:
     """Whether an entry's key is a plain key of the schema that no other entry names."""
     named = [key for entry in framework.table(version).entries for key in getattr(entry, "keys", ())]
-    held = {place.key for place in conformance.places(framework, version)}
+    held = {place.key for place in places(framework, version)}
     return lambda entry: all(named.count(key) == 1 and "." not in key and key in held for key in entry.keys)  # type: ignore[union-attr]
 
 
@@ -210,7 +211,7 @@ def test_samples_suit_the_schema(newest: tuple[Framework, str]) -> None:
     pinned = schema.load(framework.name, version)
     types = Exported(pinned, framework.layout, Definitions()).types
     odd = []
-    for place in conformance.places(framework, version):
+    for place in places(framework, version):
         if place.facts.get("component") or "ref" in place.facts or "refs" in place.facts or "refused" in place.facts:
             continue
         wanted = types.of(place.facts)

@@ -19,6 +19,7 @@ from ftmigrate.conversion.plan import plan
 from ftmigrate.conversion.write import render
 from ftmigrate.document.model import Unresolved, Value, from_tree
 from ftmigrate.frameworks import conformance, registry
+from ftmigrate.frameworks.config_keys import Place, places
 from ftmigrate.frameworks.reader import Context, Reader, read
 from ftmigrate.frameworks.samples import samples
 from ftmigrate.frameworks.table import CannotSay, Field, Group
@@ -125,7 +126,7 @@ RICH: dict[str, Value] = {
 def pools() -> Mapping[str, list[object]]:
     """For each setting the values that some key of the target's schema gives it."""
     found: dict[str, dict[str, object]] = {path: {} for path in vocabulary.GLOBAL_SETTINGS}
-    for place in conformance.places(TARGET, TARGET.newest):
+    for place in places(TARGET, TARGET.newest):
         if len(place.path) > 2 or place.section != TARGET.layout.root:
             continue
         for value in samples(place.facts):
@@ -264,15 +265,15 @@ PAIRS = [(framework.name, version) for framework in (SOURCE, TARGET) for version
 
 
 @cache
-def fields(name: str, version: str) -> tuple[tuple[Field, conformance.Place], ...]:
+def fields(name: str, version: str) -> tuple[tuple[Field, Place], ...]:
     """The rows that say one setting by one key, with a place where the key may stand."""
     framework = registry.get(name)
-    held = {place.key: place for place in reversed(conformance.places(framework, version))}
+    held = {place.key: place for place in reversed(places(framework, version))}
     entries = [entry for entry in framework.table(version).entries if isinstance(entry, Field) and entry.write]
     return tuple((entry, held[entry.key]) for entry in entries if entry.key in held)
 
 
-def _misread(name: str, version: str, entry: Field, place: conformance.Place, value: Value) -> str | None:
+def _misread(name: str, version: str, entry: Field, place: Place, value: Value) -> str | None:
     """What is wrong with encoding what a value means; None where decoding that means the same, or it is refused."""
     table = registry.get(name).table(version)
     reader = Reader(table, from_tree(place.tree(value)), Context(place.recipe, world_size=1))
