@@ -78,10 +78,10 @@ def _config(data: bytes, name: str, path: str, framework: str | None, overrides:
         document = found.parse(data, name, overrides)
         if "@" in framework:
             return Input(document, found, version, "told")
-        version, source = versions.find(found, None if path == STDIN else Path(path))
+        version, source = versions.find(found, None if path == STDIN else Path(path), document)
         return Input(document, found, version, source)
     found, document = detect(data, name, overrides)
-    version, source = versions.find(found, None if path == STDIN else Path(path))
+    version, source = versions.find(found, None if path == STDIN else Path(path), document)
     return Input(document, found, version, source)
 
 

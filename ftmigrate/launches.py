@@ -90,6 +90,8 @@ def open_launch(
     document = _shipped(launch, framework, version, arguments)
     if document is None:
         document = _file(launch, framework, version, arguments, beside, where)
+        if source != "told":
+            version, source = versions.find(framework, beside, document)
     return _with_launch(document, launch, name, len(overrides)), framework, version, source
 
 

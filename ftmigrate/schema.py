@@ -26,6 +26,8 @@ from typing import Any, TypeAlias
 
 Facts: TypeAlias = Mapping[str, Any]
 SECTION = ""
+COMPONENT = "component "
+"""What the name of a section of a component's parameters begins with."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -361,6 +361,24 @@ def test_the_nearest_pin_wins_and_none_is_sought_above_the_repository(tmp_path: 
     assert find(axolotl, None) == ("0.21.0", "the newest known")
 
 
+@pytest.mark.parametrize(
+    ("component", "version", "named"),
+    [
+        ("torchtune.models.qwen3.qwen3_0_6b_base", "main", True),
+        ("torchtune.modules.get_cosine_schedule_with_warmup", "0.4.0", True),
+        ("torchtune.models.llama3_1.llama3_1_8b", "0.6.1", False),
+        ("mylib.models.mine", "0.6.1", False),
+    ],
+)
+def test_a_component_that_the_newest_release_has_not_tells_the_version(
+    component: str, version: str, named: bool
+) -> None:
+    torchtune = registry.get("torchtune")
+    text = f"model:\n  _component_: {component}\nlog:\n  _component_: mylib.Log\n"
+    found, how = versions.find(torchtune, None, torchtune.parse(text.encode(), "a.yaml", ()))
+    assert (found, component in how) == (version, named)
+
+
 # --- the releases themselves ------------------------------------------------------------------------------------
 
 WHEELS = os.environ.get("FTMIGRATE_WHEELS")

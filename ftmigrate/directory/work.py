@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import traceback
 from dataclasses import dataclass, field, replace
@@ -156,18 +155,13 @@ def _examine(job: Job, item: Item) -> Result | None:
     wanted, _, told = (job.source or "").partition("@")
     if wanted and source.name != wanted:
         return None
-    version = told or _version(source.name, path.resolve().parent)
+    version = told or versions.find(source, path, document)[0]
     target = registry.resolve(job.target)
     result = Result(item.path, Outcome.ALREADY, source.name, version)
     if not wanted and source.name == target[0].name:
         return result
     made = convert(document, (source, version), target, job.context, item.out, exact=job.exact)
     return _told(result, job, made, document, source)
-
-
-@functools.cache
-def _version(framework: str, folder: Path) -> str:
-    return versions.find(registry.get(framework), folder / "config")[0]
 
 
 def _told(result: Result, job: Job, made: Conversion, document: Document, source: Framework) -> Result:

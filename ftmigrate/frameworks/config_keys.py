@@ -16,10 +16,9 @@ from ftmigrate.frameworks import registry
 from ftmigrate.frameworks.reader import Context, Reader
 from ftmigrate.frameworks.registry import Framework
 from ftmigrate.frameworks.table import to_path
-from ftmigrate.json_schema.components import PREFIX as COMPONENT
 from ftmigrate.json_schema.components import Components
 from ftmigrate.json_schema.sections import PLUGIN, Definitions, Sections
-from ftmigrate.schema import SECTION, Facts, Schema
+from ftmigrate.schema import COMPONENT, SECTION, Facts, Schema
 
 CONVERTED = ("sft",)
 """Methods whose recipes are held to the whole of it; other recipes' keys are only counted."""

@@ -44,11 +44,10 @@ from ftmigrate.frameworks.table import (
     matches,
     to_path,
 )
-from ftmigrate.json_schema.components import PREFIX as COMPONENT
 from ftmigrate.run import vocabulary
 from ftmigrate.run.conditions import Condition
 from ftmigrate.run.model import ClaimKind
-from ftmigrate.schema import SECTION
+from ftmigrate.schema import COMPONENT, SECTION
 
 FALLING = ("pending", "unproven")
 _FREE = ("dict", "any", "Mapping")

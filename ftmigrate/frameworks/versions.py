@@ -1,18 +1,24 @@
-"""Which version of a framework a config is for: the one pinned beside it, else the newest known."""
+"""Which version of a framework a config is for: the one pinned beside it, else the newest that knows what it names."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
+from ftmigrate import schema
+from ftmigrate.document.model import Document
 from ftmigrate.frameworks.registry import Framework
 
 _FILES = ("requirements.txt", "requirements.lock", "uv.lock", "poetry.lock", "pyproject.toml", "environment.yml")
 _LIMIT = 4_000_000
 
 
-def find(framework: Framework, path: Path | None) -> tuple[str, str]:
-    """The version and how it is known. Looks beside the config and above it, up to the repository's root."""
+def find(framework: Framework, path: Path | None, document: Document | None = None) -> tuple[str, str]:
+    """The version and how it is known. Looks beside the config and above it, up to the repository's root.
+
+    Without a pin it is the newest release; for a document that names components which that release has not, the newest
+    version that has them all.
+    """
     if path is not None:
         folder = path.resolve().parent
         for place in (folder, *folder.parents):
@@ -22,7 +28,33 @@ def find(framework: Framework, path: Path | None) -> tuple[str, str]:
                     return version, f"pinned in {place / name}"
             if (place / ".git").exists():
                 break
-    return framework.newest, "the newest known"
+    return _naming(framework, document) or (framework.newest, "the newest known")
+
+
+def _naming(framework: Framework, document: Document | None) -> tuple[str, str] | None:
+    """The newest version that has all components of a document, where the newest release lacks one."""
+    selector = framework.layout.component
+    if selector is None or document is None:
+        return None
+    named = {str(leaf.value) for path, leaf in document.leaves.items() if path[-1] == selector}
+    newest = schema.load(framework.name, framework.newest)
+    if all(newest.keys(f"{schema.COMPONENT}{name}") for name in named):
+        return None
+    having = {name: _having(framework, name) for name in sorted(named)}
+    having = {name: versions for name, versions in having.items() if versions}  # the others are somebody's own
+    lacking = next((name for name, versions in having.items() if framework.newest not in versions), None)
+    if lacking is None:
+        return None
+    for version in reversed(framework.versions()):
+        if all(version in versions for versions in having.values()):
+            return version, f"the newest known that has {lacking}, which {framework.newest} has not"
+    return None
+
+
+def _having(framework: Framework, component: str) -> list[str]:
+    """The versions that have a component."""
+    section = f"{schema.COMPONENT}{component}"
+    return [version for version in framework.versions() if schema.load(framework.name, version).keys(section)]
 
 
 def _pinned(path: Path, name: str) -> str:

@@ -8,9 +8,8 @@ from functools import cached_property, partial
 
 from ftmigrate.json_schema.sections import Sections
 from ftmigrate.json_schema.types import LATER, Json
-from ftmigrate.schema import SECTION, Facts
+from ftmigrate.schema import COMPONENT, SECTION, Facts
 
-PREFIX = "component "
 OTHER = "other"
 
 
@@ -21,7 +20,7 @@ class Components:
         self.sections = sections
         self.selector = sections.layout.component or ""
         found = sections.schema.sections
-        self.paths = {name.removeprefix(PREFIX): found[name] for name in found if name.startswith(PREFIX)}
+        self.paths = {name.removeprefix(COMPONENT): found[name] for name in found if name.startswith(COMPONENT)}
 
     def of(self, key: str) -> Json:
         """A reference to the components that suit a key; a callable that is not among them is taken as it is."""
@@ -59,7 +58,7 @@ class Components:
         cases = [
             {
                 "if": {"properties": {self.selector: {"enum": same}}, "required": [self.selector]},
-                "then": self.sections.definitions.add(f"{PREFIX}{same[0]}", partial(self.arguments, same[0])),
+                "then": self.sections.definitions.add(f"{COMPONENT}{same[0]}", partial(self.arguments, same[0])),
             }
             for same in alike.values()
         ]  # fmt: skip

@@ -84,6 +84,9 @@ def recognise(document: Document, told: str | None, version: str) -> tuple[str |
         if named:
             # comments may name a recipe for an earlier step as well, so the keys choose among those named
             return min(named, key=lambda name: _misfit(document, known[name])), how
+    other = next((name for name in _RUN.findall(text + "\n") if name in METHODS), None)
+    if other is not None:
+        return other, f"named by `tune run` in the file's comments; it is no recipe of torchtune {version}"
     return _infer(document, known)
 
 
