@@ -74,12 +74,33 @@ class Labelled:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """The text of one message of a list column: the one at `index`, under `key`."""
+    """The text of one message of a list column: the one at `index` (-1: the last), under `key`."""
 
     column: str
     index: int
     key: str = "content"
     trained: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """A row of tokens as they stand in a column; those are trained whose label is the token itself and not -100."""
+
+    column: str
+    labels: str
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """A list of texts, each followed by `separator`, whose end bears the step's label of the column `labels`.
+
+    last_only: the last step's label alone counts.
+    """
+
+    column: str
+    labels: str
+    separator: str
+    last_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +138,8 @@ class ChatFormat:
     at its end, and each that is not empty is led by this text (the tokenizer's dummy prefix, "" or " "), but not right
     after the prefix nor in a message that follows, in one exchange, a message that does not end with a space. A turn
     is then trained as a whole.
+    external: the template that stands elsewhere and could not be read, in words; the turns' texts stand in for its own,
+    so that equal references are equal.
     """
 
     roles: Mapping[str, TurnFormat]
@@ -130,6 +153,7 @@ class ChatFormat:
     system_in_every_user: bool = False
     last: Mapping[str, TurnFormat] = field(default_factory=dict)
     separate: str | None = None
+    external: str = ""
 
 
 class Ends(NamedTuple):
@@ -187,6 +211,7 @@ class Conversation:
     user's. `system_column`: a column that, where the row has it, gives a system message to a conversation without one.
     `reply`: a column whose last message ends the conversation; `without_last`: the last one under `column` gives way to
     it. `or_text`: a column may hold a text instead of a list: `column` the user's, `reply` the assistant's.
+    `every_user`: a column that, where the row has it, is the content of each user message.
     """
 
     format: ChatFormat
@@ -204,10 +229,11 @@ class Conversation:
     reply: str = ""
     without_last: bool = False
     or_text: bool = False
+    every_user: str = ""
 
 
-Segment: TypeAlias = "Text | Column | When | Refused | Labelled | Item | Stripped | Conversation"
-Listed: TypeAlias = "Conversation | Labelled | Item"
+Segment: TypeAlias = "Text | Column | When | Refused | Labelled | Item | Tokens | Steps | Stripped | Conversation"
+Listed: TypeAlias = "Conversation | Labelled | Item | Tokens | Steps"
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,13 +288,35 @@ def _segments(segments: Sequence[Segment], row: Row) -> Iterator[Piece]:
                 yield from (Piece(str(item[text_key]), trained or bool(item[label_key])) for item in listed)
             case Item(column, index, key, trained):
                 messages = row.get(column)
-                if not isinstance(messages, list) or index >= len(messages):
+                if not isinstance(messages, list) or not -len(messages) <= index < len(messages):
                     raise Unrenderable(f"the row has no message {index + 1} in column {column}")
                 yield Piece(str(messages[index][key]), trained)
+            case Tokens(column, labels):
+                yield from _tokens(row, column, labels)
+            case Steps():
+                yield from _steps(segment, row)
             case Stripped(inner):
                 yield from _strip(merge(_segments(inner, row)))
             case Conversation():
                 yield from _conversation(segment, row)
+
+
+def _tokens(row: Row, column: str, labels: str) -> Iterator[Piece]:
+    ids, marks = row.get(column), row.get(labels)
+    if not isinstance(ids, list) or not isinstance(marks, list) or len(ids) != len(marks):
+        raise Unrenderable(f"the row has no lists of one length in the columns {column} and {labels}")
+    yield from (Piece(f"⟨{token}⟩", mark != -100) for token, mark in zip(ids, marks, strict=True))
+
+
+def _steps(steps: Steps, row: Row) -> Iterator[Piece]:
+    texts, labels = row.get(steps.column), row.get(steps.labels)
+    if not isinstance(texts, list) or not isinstance(labels, list):
+        raise Unrenderable(f"the row has no lists in the columns {steps.column} and {steps.labels}")
+    if len(labels) < len(texts):
+        raise Unrenderable("steps without a label")
+    for index, text in enumerate(texts):
+        yield Piece(str(text) + steps.separator[:-1], False)
+        yield Piece(steps.separator[-1:], not steps.last_only or index == len(labels) - 1)
 
 
 def _strip(pieces: Sequence[Piece]) -> Iterator[Piece]:
@@ -312,6 +360,9 @@ def _messages(talk: Conversation, row: Row) -> list[_Message]:
             found.append(_message(talk, reply[-1]))
         else:
             raise Unrenderable(f"the row has no message in column {talk.reply}")
+    if talk.every_user and talk.every_user in row:
+        same = (Piece(str(row[talk.every_user]), False),)
+        found = [_Message("user", same) if message.role == "user" else message for message in found]
     has_system = bool(found) and found[0].role == "system"
     if talk.system_column in row and not has_system:
         found.insert(0, _Message("system", (Piece(str(row[talk.system_column]), False),)))
@@ -473,6 +524,8 @@ def columns(segments: Sequence[Segment]) -> dict[str, Listed | None]:
                 found.update({k: v for k, v in inner.items() if k not in found})
             case Labelled(name) | Item(name):
                 found[name] = segment
+            case Tokens(name, labels) | Steps(name, labels):
+                found[name] = found[labels] = segment
             case Stripped(segments):
                 found.update({k: v for k, v in columns(segments).items() if k not in found})
             case Conversation(turns=turns, column=column, reply=reply):
@@ -482,6 +535,22 @@ def columns(segments: Sequence[Segment]) -> dict[str, Listed | None]:
             case Text() | Refused():
                 pass
     return found
+
+
+def outside(rendering: Rendering) -> str | None:
+    """What stands outside the file and was not read, in words; None for a rendering that is known in full."""
+    return next(iter(_outside(rendering.segments)), None)
+
+
+def _outside(segments: Sequence[Segment]) -> Iterator[str]:
+    for segment in segments:
+        match segment:
+            case Conversation(format=shape) if shape.external:
+                yield shape.external
+            case When(_, then, otherwise, missing):
+                yield from _outside((*then, *otherwise, *(missing or ())))
+            case _:
+                pass
 
 
 def optional_columns(segments: Sequence[Segment]) -> set[str]:
@@ -495,7 +564,7 @@ def optional_columns(segments: Sequence[Segment]) -> set[str]:
             case Stripped(segments):
                 found |= optional_columns(segments)
             case Conversation(turns=turns, system_column=column):
-                found |= {column} if column else set()
+                found |= {name for name in (column, segment.every_user) if name}
                 found |= {name for turn in turns for name in optional_columns(turn.content)}
             case _:
                 pass
@@ -549,12 +618,13 @@ def samples(*renderings: Rendering) -> list[Sample]:
     for turns in _TALKS if talks else ((),):
         row = dict(full)
         for name, talk in talks.items():
-            row[name] = _talk(talk, turns, padded=False, last=name if len(talks) > 1 else "")
+            row[name] = _talk(talk, name, turns, padded=False, last=name if len(talks) > 1 else "")
         kind = PLAIN if turns in ((), _TALKS[0]) else "turns: " + ", ".join(turns)
         out.append(Sample(kind, row))
     padded = {**out[0].row, **{name: f"  <{name} 1> \n" for name in text}}
     padded |= {
-        name: _talk(talk, _TALKS[0], padded=True, last=name if len(talks) > 1 else "") for name, talk in talks.items()
+        name: _talk(talk, name, _TALKS[0], padded=True, last=name if len(talks) > 1 else "")
+        for name, talk in talks.items()
     }
     out.append(Sample(PADDED, padded))
     out += [Sample(f"empty {name}", {**out[0].row, name: ""}) for name in text]
@@ -568,10 +638,21 @@ def _takes_text(talk: Listed | None, name: str) -> bool:
     return talk is None or (isinstance(talk, Conversation) and talk.or_text and name in (talk.column, talk.reply))
 
 
-def _talk(talk: Listed, turns: Sequence[str], padded: bool, last: str = "") -> list[dict[str, object]]:
+def _marked(listed: Tokens | Steps, name: str, turns: Sequence[str], padded: bool) -> list[object]:
+    """Two tokens or one step a turn, or their labels."""
+    if isinstance(listed, Steps):
+        edge = "  " if padded else ""
+        return [role == "assistant" if name == listed.labels else f"{edge}<{role} step>{edge}" for role in turns]
+    ids = [(at, role) for at, role in enumerate(role for role in turns for _ in range(2))]
+    return [101 + at if name == listed.column or role == "assistant" else -100 for at, role in ids]
+
+
+def _talk(talk: Listed, name: str, turns: Sequence[str], padded: bool, last: str = "") -> Sequence[object]:
     """Messages for one column; `last` marks the last one, so that columns that share a prompt differ."""
     if isinstance(talk, Item):
         talk = Conversation(ChatFormat({}), Loss(), column=talk.column, content_key=talk.key)
+    if isinstance(talk, Tokens | Steps):
+        return _marked(talk, name, turns, padded)
     if isinstance(talk, Labelled):
         return [
             {
@@ -581,7 +662,7 @@ def _talk(talk: Listed, turns: Sequence[str], padded: bool, last: str = "") -> l
             for index, role in enumerate(turns)
         ]
     names = {role: name for name, role in reversed(list(talk.roles.items()))}
-    messages: list[dict[str, object]] = []
+    messages: list[object] = []
     for index, role in enumerate(turns):
         mark = f" of {last}" if last and index == len(turns) - 1 else ""
         content = f"<{role} {index}{mark}>\nline two"

@@ -40,7 +40,7 @@ REPLIES = ("chosen", "rejected")
 SPANNED = "⟨may be one token with⟩"
 """Stands where a prompt and a completion meet with nothing between them that keeps their tokens apart."""
 _BLANKS = " \t\r\n"
-_LOSS = Loss(header=False, last_only=True, suffix=True, lead=True)
+LOSS = Loss(header=False, last_only=True, suffix=True, lead=True)
 
 
 class Written(NamedTuple):
@@ -88,14 +88,20 @@ def _either(first: str, second: str) -> Segment:
 
 def written(style: str, name: str, reply: str) -> tuple[Segment, ...]:
     """`llama3.NAME` or `chatml.NAME`."""
-    texts = STYLES[style]
     prompt, completion = _plain(name, reply)
+    return exchange(style, prompt, completion, system=name != "argilla_chat")
+
+
+def exchange(
+    style: str, prompt: tuple[Segment, ...], completion: tuple[Segment, ...], system: bool = True
+) -> tuple[Segment, ...]:
+    """One exchange written out; a filled system column goes before it."""
+    texts = STYLES[style]
     before, after = texts.user.split("{}")
     head: tuple[Segment, ...] = ()
-    if name != "argilla_chat":
+    if system:
         opens, closes = texts.system.split("{}")
-        system = (Text(opens), Column("system"), Text(closes))
-        head = (When("system", system, (), ()),)
+        head = (When("system", (Text(opens), Column("system"), Text(closes)), (), ()),)
     return (Text("{bos}"), *head, Text(before), *prompt, Text(after), *completion, Text(texts.end, True))
 
 
@@ -105,13 +111,13 @@ def custom(parts: Mapping[str, str | None], reply: str) -> tuple[Segment, ...]:
         "system": Column(parts.get("field_system") or "system", optional=True),
         "prompt": Column(parts.get("field_prompt") or "prompt"),
     }
-    prompt = _filled(parts.get("prompt_format") or "{prompt}", fields, False)
+    prompt = filled(parts.get("prompt_format") or "{prompt}", fields, False)
     own = {reply: Column(parts.get(f"field_{reply}") or reply, True)}
-    completion = _filled(parts.get(f"{reply}_format") or f"{{{reply}}}", own, True)
-    return (Text("{bos}"), *prompt, *_met(prompt, completion), *completion)
+    completion = filled(parts.get(f"{reply}_format") or f"{{{reply}}}", own, True)
+    return (Text("{bos}"), *prompt, *met(prompt, completion), *completion)
 
 
-def _filled(text: str, fields: Mapping[str, Column], trained: bool) -> tuple[Segment, ...]:
+def filled(text: str, fields: Mapping[str, Column], trained: bool) -> tuple[Segment, ...]:
     out: list[Segment] = []
     try:
         for literal, name, spec, conversion in Formatter().parse(text):
@@ -127,7 +133,7 @@ def _filled(text: str, fields: Mapping[str, Column], trained: bool) -> tuple[Seg
     return tuple(out)
 
 
-def _met(prompt: tuple[Segment, ...], completion: tuple[Segment, ...]) -> tuple[Segment, ...]:
+def met(prompt: tuple[Segment, ...], completion: tuple[Segment, ...]) -> tuple[Segment, ...]:
     before = prompt[-1].text if prompt and isinstance(prompt[-1], Text) else ""
     after = completion[0].text if completion and isinstance(completion[0], Text) else ""
     return () if _apart(before, after) else (Text(SPANNED, True),)
@@ -159,7 +165,7 @@ def chat(shape: ChatFormat, talk: Conversation, drops_system: bool) -> tuple[Seg
         last={"assistant": reply},
         suffix="",
     )
-    return (Text("{bos}"), replace(talk, format=shape, loss=_LOSS, skip_system=drops_system))
+    return (Text("{bos}"), replace(talk, format=shape, loss=LOSS, skip_system=drops_system))
 
 
 def ended(segments: tuple[Segment, ...], eos: str | None, end: str) -> tuple[Segment, ...]:
@@ -177,5 +183,7 @@ def closing(segments: tuple[Segment, ...]) -> str:
         case Conversation(format=shape):
             turn = shape.last.get("assistant")
             return turn.footer if turn else ""
+        case When(_, then) if then:
+            return closing(then)
         case _:
             return ""

@@ -9,7 +9,7 @@ from ftmigrate.document.model import Path, Value
 from ftmigrate.frameworks.axolotl import datasets
 from ftmigrate.frameworks.reader import Reader
 from ftmigrate.frameworks.table import Sources, SourceSetting
-from ftmigrate.run.source import Decoded, with_columns
+from ftmigrate.run.source import with_columns
 
 
 def decode(reader: Reader) -> Sequence[Mapping[str, SourceSetting]]:
@@ -24,8 +24,6 @@ def decode(reader: Reader) -> Sequence[Mapping[str, SourceSetting]]:
         if not isinstance(entry, dict):
             continue
         decoded = with_columns(datasets.decode(entry, config), _names_column)
-        # prompt_tokenizers.py: prompt and reply are tokenised by themselves; a chat template's text as one
-        decoded["pieces"] = Decoded("as one" if entry.get("type") == "chat_template" else "prompt and reply apart")
         found.append(
             {
                 name: SourceSetting(value, _leaves(reader, index, args), why)
