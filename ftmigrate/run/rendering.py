@@ -138,6 +138,7 @@ class ChatFormat:
     at its end, and each that is not empty is led by this text (the tokenizer's dummy prefix, "" or " "), but not right
     after the prefix nor in a message that follows, in one exchange, a message that does not end with a space. A turn
     is then trained as a whole.
+    skip_empty_system: an empty system message is as good as none.
     external: the template that stands elsewhere and could not be read, in words; the turns' texts stand in for its own,
     so that equal references are equal.
     """
@@ -153,6 +154,7 @@ class ChatFormat:
     system_in_every_user: bool = False
     last: Mapping[str, TurnFormat] = field(default_factory=dict)
     separate: str | None = None
+    skip_empty_system: bool = False
     external: str = ""
 
 
@@ -373,6 +375,8 @@ def _messages(talk: Conversation, row: Row) -> list[_Message]:
     if talk.system is not None and not has_system:
         found.insert(0, _Message("system", (Piece(talk.system, False),)))
         has_system = True
+    if talk.format.skip_empty_system:
+        found = [message for message in found if message.role != "system" or message.text]
     if talk.format.default_system is not None and not has_system:
         found.insert(0, _Message("system", (Piece(talk.format.default_system, False),), added=True))
     return found

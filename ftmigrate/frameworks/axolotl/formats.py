@@ -57,6 +57,7 @@ def _format(entry: Structure) -> NamedFormat:
             last=turns if separator else {},
             system_in_user=around,
             system_strip=bool(strip["system"]),
+            skip_empty_system=entry["empty_system"] == "absent",
         ),
         placement == "dropped",
     )

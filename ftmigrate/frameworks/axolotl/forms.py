@@ -24,7 +24,7 @@ from ftmigrate.document.model import Unresolved, Value
 from ftmigrate.frameworks.axolotl import pairs
 from ftmigrate.frameworks.axolotl.places import decode_place
 from ftmigrate.frameworks.axolotl.reading import Entry
-from ftmigrate.frameworks.axolotl.shapes import shape_of
+from ftmigrate.frameworks.axolotl.shapes import Shape, shape_of
 from ftmigrate.frameworks.axolotl.strategies import Undecodable
 from ftmigrate.run.rendering import (
     ChatFormat,
@@ -85,8 +85,7 @@ def decode(
         out["rejected"] = Decoded(found["rejected"], args)
     if method == "kto":
         out["label"] = _label(entry)
-    if method not in pairs.METHODS:
-        out["pieces"] = Decoded("each step apart" if method == "process reward" else "as one")
+    out["pieces"] = Decoded("each step apart" if method == "process reward" else "as one")
     return out
 
 
@@ -132,7 +131,7 @@ def _one_bos(segments: tuple[Segment, ...], bos: str | None) -> tuple[Segment, .
     """Without the BOS in front of a text that begins with it."""
     match segments:
         case (Text("{bos}"), (Conversation() | When()) as first, *_):
-            talk = first if isinstance(first, Conversation) else first.otherwise[0]
+            talk = next(iter(first.otherwise), None) if isinstance(first, When) else first
             prefix = talk.format.prefix if isinstance(talk, Conversation) else ""
             begins = prefix.startswith("{bos}") or (bool(bos) and prefix.startswith(bos or ""))
             return segments[1:] if begins else segments
@@ -175,7 +174,7 @@ def _odds(read: Entry, reply: str) -> tuple[Segment, ...]:
         return pairs.custom({}, reply)
     if kind != "chat_template.argilla":
         raise Undecodable(f"type: {kind} (with rl: orpo there is chat_template.argilla, or no type)")
-    shape = shape_of(read)
+    shape = _apart(shape_of(read))
     form = shape.format
     turn = form.roles.get("assistant")
     if turn is None:
@@ -199,6 +198,15 @@ def _odds(read: Entry, reply: str) -> tuple[Segment, ...]:
     if reply == "rejected":
         talk = replace(talk, without_last=True, reply="rejected")
     return (Text("{bos}"), When("system", (replace(talk, system_column="system"),), (talk,), (talk,)))
+
+
+def _apart(shape: Shape) -> Shape:
+    """The text is cut behind what the template makes of the prompt: that must be where it begins."""
+    if shape.closes_prompt:
+        raise Undecodable(
+            "a chat template that ends the prompt as it ends a conversation: the reply is cut at a wrong place"
+        )
+    return shape
 
 
 def _repeated(form: ChatFormat) -> str:
@@ -263,7 +271,7 @@ def _scored(read: Entry, reply: str) -> tuple[Segment, ...]:
     for key in ("message_property_mappings", "roles"):
         if read.own(key):
             raise Undecodable(f"messages with keys or roles of their own ({key})")
-    shape = shape_of(read)
+    shape = _apart(shape_of(read))
     turns = tuple(
         Turn(role, (Column(column),))
         for role, column in (("system", "system"), ("user", "input"), ("assistant", reply))

@@ -26,7 +26,7 @@ class Template(NamedTuple):
 
 def write(shape: ChatFormat, *, marked: bool = False) -> str | None:
     """The template, or None for a format that this form cannot say."""
-    if shape.first or shape.separate is not None:
+    if shape.first or shape.separate is not None or shape.skip_empty_system or shape.external:
         return None
     last = [
         (f"m['role'] == {_quote(role)} and loop.last", _turn(role, turn, shape)) for role, turn in shape.last.items()

@@ -24,10 +24,16 @@ _ROLES = ("system", "user", "assistant", "tool")
 
 
 class Shape(NamedTuple):
+    """drops_system: system messages are left out. marked: headers count as contents.
+
+    closes_prompt: what ends a conversation stands before the generation prompt too.
+    """
+
     format: ChatFormat
-    drops_system: bool
-    marked: bool
     name: str
+    drops_system: bool = False
+    marked: bool = False
+    closes_prompt: bool = False
 
 
 def shape_of(read: Entry) -> Shape:
@@ -48,7 +54,7 @@ def shape_of(read: Entry) -> Shape:
 def _named(read: Entry, choice: str) -> Shape:
     known = formats().get(choice)
     if known is not None:
-        return Shape(known.shape, known.drops_system, False, f"the {choice} chat format")
+        return Shape(known.shape, f"the {choice} chat format", known.drops_system)
     if choice not in catalogue():
         raise Undecodable(f"the chat template {choice}: Axolotl has none of this name")
     return external(read, f"the chat template {choice} ({why_not(choice)})")
@@ -64,7 +70,8 @@ def _text(template: str) -> str:
 def _written(read: Entry, template: str, what: str) -> Shape:
     found = jinja.read(template)
     if found is not None:
-        return Shape(found.format, False, found.marked, "a chat format written out in Jinja")
+        closes = bool(found.format.suffix) and not found.format.keep_prefix_per_exchange
+        return Shape(found.format, "a chat format written out in Jinja", marked=found.marked, closes_prompt=closes)
     mark = sha256(template.encode()).hexdigest()
     name = next((name for name, entry in catalogue().items() if entry["sha256"] == mark), None)
     return external(read, f"{what} (sha256 {mark[:12]}…)") if name is None else _named(read, name)
@@ -100,4 +107,4 @@ def external(read: Entry, reference: str) -> Shape:
     ends = read.shared("eot_tokens")
     end = "".join(map(str, ends)) if isinstance(ends, list) else "{eos}"
     turns = {role: TurnFormat(f"⟨{role}⟩", f"⟨end of turn⟩{end}") for role in _ROLES}
-    return Shape(ChatFormat(turns, prefix=f"⟨{reference}⟩", external=reference), False, False, reference)
+    return Shape(ChatFormat(turns, prefix=f"⟨{reference}⟩", external=reference), reference)
