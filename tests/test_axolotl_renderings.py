@@ -116,14 +116,10 @@ def test_a_system_column_is_put_in() -> None:
 @pytest.mark.parametrize(
     ("entry", "config", "reason"),
     [
-        ({"type": "chat_template"}, {}, "the tokenizer's own chat template"),
-        ({"type": "chat_template", "chat_template": "tokenizer_default_fallback_chatml"}, {}, "tokenizer's own"),
-        ({"type": "chat_template", "chat_template": "jinja", "chat_template_jinja": "{{ x }}"}, {}, "Jinja"),
         ({"type": "chat_template", "chat_template": "llama3", "message_field_training": "train"}, {}, "training"),
         ({"type": "my.module"}, {}, "type: my.module"),
         ({"type": "alpaca:nothing"}, {}, "no such prompt style"),
         ({"type": {"format": "{question}"}}, {}, "{question}"),
-        ({}, {}, "tokens already"),
         ({"type": "alpaca"}, {"rl": "kto"}, "rl"),
         ({"type": "alpaca"}, {"rl": "dpo"}, "type: alpaca"),
     ],

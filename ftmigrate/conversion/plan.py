@@ -11,6 +11,7 @@ from ftmigrate.document.model import Unresolved, Value, from_tree
 from ftmigrate.frameworks.reader import Context, Reader
 from ftmigrate.frameworks.table import CannotSay, Field, Group, Keys, Table, plain
 from ftmigrate.run import vocabulary
+from ftmigrate.run.compare import unknown
 from ftmigrate.run.model import NOT_APPLICABLE, Run, Setting
 
 _PASSES = 8
@@ -175,7 +176,7 @@ class _Planner:
             return
         wanted = [
             {
-                name: value
+                name: value if (missing := unknown(value)) is None else Unresolved(missing)
                 for name in vocabulary.SOURCE_SETTINGS
                 if (value := self.source[f"data.sources[{index}].{name}"]) is not NOT_APPLICABLE
             }

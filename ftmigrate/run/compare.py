@@ -10,6 +10,7 @@ from ftmigrate.document.model import Unresolved
 from ftmigrate.run import vocabulary
 from ftmigrate.run.display import to_text
 from ftmigrate.run.model import NOT_APPLICABLE, ClaimKind, Run, Setting
+from ftmigrate.run.rendering import Rendering, outside
 
 
 class Verdict(IntEnum):
@@ -45,7 +46,7 @@ class Comparison:
         """The verdict of a difference; None where there is none."""
         if self.difference is None:
             return None
-        if isinstance(self.source.value, Unresolved):
+        if unknown(self.source.value) is not None:
             return Verdict.MANUAL
         if vocabulary.spec(self.path).effect == "reporting":
             return Verdict.INERT
@@ -57,14 +58,22 @@ class Comparison:
     def note(self) -> str:
         """The difference in words: both values, and what it means to the user."""
         spec = vocabulary.spec(self.path)
-        if isinstance(self.source.value, Unresolved):
-            return f"{spec.meaning}: {self.source.value.expression}; complete it by hand"
+        missing = unknown(self.source.value)
+        if missing is not None:
+            return f"{spec.meaning}: {missing}; complete it by hand"
         got = self.target.value if self.target else None
         values = f"{spec.meaning}: {to_text(self.source.value)} in the source, {to_text(got)} in the target"
         if spec.differs is not None and self.difference and " against " not in self.difference:
             values = f"{spec.meaning}: {self.difference}"
         why = f" ({self.target.why})" if self.target and self.target.leaves and self.target.why else ""
         return f"{values}{why}. {spec.loss[:1].upper()}{spec.loss[1:]}" if spec.loss else values + why
+
+
+def unknown(value: object) -> str | None:
+    """What of a value the file itself does not say, in words; None where it says all."""
+    if isinstance(value, Unresolved):
+        return value.expression
+    return outside(value) if isinstance(value, Rendering) else None
 
 
 def _off(value: object) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ftmigrate.run.conditions import Condition, is_, is_not
-from ftmigrate.run.methods import PREFERENCE, SUPERVISED
+from ftmigrate.run.methods import PAIRED, POLICY, PREFERENCE, REFERRED, SUPERVISED, WEIGHTED
 from ftmigrate.run.model import NOT_APPLICABLE, Symbol
 from ftmigrate.run.rendering import PADDED, PLAIN, Difference, Rendering, compare
 
@@ -89,7 +89,9 @@ _ADAPTER = is_not("adapter.method", "none")
 _PACKING = is_("sequence.packing", True)
 _QAT = is_("method.name", "qat")
 _PREFERENCE = is_("method.name", *PREFERENCE)
-_COUNTED = is_("method.name", *SUPERVISED, *PREFERENCE)
+_COUNTED = is_("method.name", *SUPERVISED, *PAIRED, "kto")
+_SAMPLED = is_("method.name", *POLICY)
+_SINGLE = is_("method.name", "kto")
 _FSDP = is_("parallel.strategy", "fsdp2")
 _COSINE = is_("schedule.name", "cosine")
 _SCHEDULED = is_not("schedule.name", "none")
@@ -106,17 +108,40 @@ _SPECS: tuple[Spec, ...] = (
     _s(
         "method.beta",
         "float",
-        "strength of the pull towards the reference model",
-        when=_PREFERENCE,
+        "strength of the pull towards the reference model (ORPO: of the odds ratio's part, SimPO: of the margin)",
+        when=is_("method.name", *WEIGHTED),
         differs=number_differs,
     ),
     _s(
         "method.reference",
         "the starting weights | path | none",
         "the frozen model that the trained one is compared with",
-        when=_PREFERENCE,
+        when=is_("method.name", *REFERRED),
         loss="the trained model is pulled towards other weights",
     ),
+    _s("method.desirable_weight", "float", "weight of good replies in the loss", when=_SINGLE, differs=number_differs),
+    _s("method.undesirable_weight", "float", "weight of bad replies in the loss", when=_SINGLE, differs=number_differs),
+    _s(
+        "method.reward_centering",
+        "float | None",
+        "strength of the pull of rewards towards a mean of zero",
+        when=is_("method.name", "reward"),
+    ),
+    _s("method.rewards", "names", "the functions or models that score sampled replies", when=_SAMPLED),
+    _s("method.reward_weights", "list of floats | None", "weights of the rewards in their sum", when=_SAMPLED),
+    _s("sampling.group_size", "int", "replies sampled for a prompt", when=_SAMPLED, differs=number_differs),
+    _s("sampling.max_tokens", "int", "longest sampled reply", unit="tokens", when=_SAMPLED, differs=number_differs),
+    _s("sampling.temperature", "float", "how random sampled tokens are", when=_SAMPLED, differs=number_differs),
+    _s("sampling.top_k", "int | None", "tokens that are sampled from", when=_SAMPLED),
+    _s(
+        "sampling.top_p",
+        "float",
+        "share of the probability that is sampled from",
+        when=_SAMPLED,
+        differs=number_differs,
+    ),
+    _s("sampling.updates", "int", "optimizer passes over each sampled batch", when=_SAMPLED, differs=number_differs),
+    _s("method.clip", "float", "how far a token's probability ratio counts", when=_SAMPLED, differs=number_differs),
     _s("qat.weight_dtype", "int4 | int8 | …", "what weights are rounded to", when=_QAT),
     _s("qat.activation_dtype", "int8 | … | None", "what activations are rounded to", when=_QAT),
     _s("qat.group_size", "int | None", "weights in a row that share a scale", when=_QAT),
@@ -291,8 +316,9 @@ _SPECS: tuple[Spec, ...] = (
         "rendering",
         "the text of a pair's rejected reply with its prompt, and the part of it that counts",
         differs=_rendering_differs("text", "mask"),
-        when=_PREFERENCE,
+        when=is_("method.name", *PAIRED),
     ),
+    _s("data.sources[].label", "column", "the column that says whether a reply is good", when=_SINGLE),
     _s("data.shuffle", "bool", "whether rows are drawn in random order", loss="rows come in another order"),
     _s(
         "data.order",
@@ -418,7 +444,7 @@ _SPECS: tuple[Spec, ...] = (
     _s("gradient.max_norm", "float | None", "gradients are scaled down to this norm", differs=number_differs),
     _s(
         "gradient.loss_normalisation",
-        "tokens of the step | pairs of the step | mean of micro batches",
+        "tokens of the step | pairs of the step | rows of the step | mean of micro batches",
         "what the summed loss of an optimizer step is divided by",
         when=_COUNTED,
         loss="3.9e-4 in loss and 7e-3 in gradient norm where micro batches are averaged (accumulation 2, measured), 3e-5 "

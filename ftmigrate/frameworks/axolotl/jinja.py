@@ -16,6 +16,7 @@ PLACEHOLDERS = ("[[dummy_message]]", "zzdummymessagezz")
 _TOKENS = {"{bos}": "bos_token", "{eos}": "eos_token"}
 _FIRST, _EVERY = "(folded if loop.first else '')", "folded"
 _GENERATION = "assistant"
+_SKIPPED = "m['role'] == 'system' and not m['content']"
 _REFUSED = "a role that this chat format has no turn for"
 
 
@@ -26,7 +27,7 @@ class Template(NamedTuple):
 
 def write(shape: ChatFormat, *, marked: bool = False) -> str | None:
     """The template, or None for a format that this form cannot say."""
-    if shape.first or shape.separate is not None or shape.skip_empty_system or shape.external:
+    if shape.first or shape.separate is not None or shape.external:
         return None
     last = [
         (f"m['role'] == {_quote(role)} and loop.last", _turn(role, turn, shape)) for role, turn in shape.last.items()
@@ -45,7 +46,8 @@ def write(shape: ChatFormat, *, marked: bool = False) -> str | None:
         f"m['content'] == {_quote(text)} -%}}" + f"{{{{- '{mark}' -}}}}"
         for text, mark in zip(PLACEHOLDERS, "@#", strict=True)
     ]
-    branches = [*(branches if marked else ()), *(f"{test} -%}}{turn}" for test, turn in (*last, *turns))]
+    skipped = [_SKIPPED + " -%}"] if shape.skip_empty_system else []
+    branches = [*(branches if marked else ()), *skipped, *(f"{test} -%}}{turn}" for test, turn in (*last, *turns))]
     lines = [
         *_system(shape),
         whole[0],
@@ -162,6 +164,7 @@ def _read(template: str) -> ChatFormat | None:
         system_strip=strip,
         system_in_every_user=around is not None and f"{_EVERY} + m['content']" in template.replace(_FIRST, ""),
         keep_prefix_per_exchange=per_exchange,
+        skip_empty_system=_SKIPPED in template,
     )
 
 

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ftmigrate.document.model import Value
+from ftmigrate.frameworks.axolotl.forms import METHOD_KEYS, method_of
 from ftmigrate.frameworks.reader import Reader
 from ftmigrate.frameworks.table import CannotSay, Codec, Keys
 from ftmigrate.run.conditions import View
-from ftmigrate.run.methods import PREFERENCE
+from ftmigrate.run.methods import PAIRED, POLICY, PREFERENCE
 from ftmigrate.run.source import Decoded
 
 WRITTEN: Mapping[str, Mapping[str, Value]] = {
@@ -52,10 +53,34 @@ NEAREST: Mapping[str, str] = {
 _OTHERS = "ftmigrate does not write it for Axolotl; what it writes: " + ", ".join(WRITTEN)
 
 
+# What TRL's trainers do, of whatever framework they are told by (trl 1.14; PRM: axolotl/core/trainers/prm).
+ADAPTED_BY_TRL = ("dpo", "ipo", "kto")
+WITHOUT_DROPOUT = (*PAIRED, "kto", "process reward")
+NORMALISED: Mapping[str, str] = {"kto": "rows of the step", "orpo": "mean of micro batches"}
+OVERLONG: Mapping[str, str] = {
+    "reward": "truncate",
+    "process reward": "truncate",
+    **dict.fromkeys((*POLICY, "ebft"), "kept whole"),
+}
+LOSSES: Mapping[str, str] = {
+    "kto": "KTO's, against the mean divergence of a micro batch",
+    "orpo": "cross entropy of the whole chosen text, prompt included, and beta times the odds ratio of the replies",
+    "reward": "sigmoid of the difference of the two scores",
+    "process reward": "cross entropy of the steps' labels",
+}
+OR_ONE = Codec(lambda value, _: value or 1.0, lambda value, _: value)
+LISTED = Codec(
+    lambda value, _: tuple(value) if isinstance(value, list) else value,
+    lambda value, _: list(value) if isinstance(value, tuple) else value,
+)
+
+
 def decode(keys: Keys, _: Reader) -> Mapping[str, Decoded]:
-    """`rl` names the method; without it, a qat block makes the run one of that kind."""
-    if keys.get("rl"):
-        return {"method.name": Decoded(keys["rl"], ("rl",))}
+    """`rl` names the method, else a reward model's key; without them, a qat block makes the run one of that kind."""
+    method = method_of(keys)
+    if method is not None:
+        said = next((key for key in ("rl", *METHOD_KEYS) if keys.get(key)), "rl")
+        return {"method.name": Decoded(method, (said,))}
     rounded = tuple(key for key in keys if key.startswith("qat") and keys[key])
     return {"method.name": Decoded("qat" if rounded else "sft", rounded)}
 
@@ -103,7 +128,12 @@ def loss(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     used = tuple(key for key in ("dpo_loss_type",) if key in keys)
     names = [str(name) for name in listed] if isinstance(listed, list) else ["ipo" if method == "ipo" else "sigmoid"]
     if method == "simpo":
-        names, used = ["simpo"], ()
+        alpha = reader.or_default("cpo_alpha")
+        text = f"SimPO's with margin {reader.or_default('simpo_gamma')}"
+        if alpha != 0:
+            text += f", and {1.0 if alpha is None else alpha} times the cross entropy of the chosen reply"
+        said = ("simpo_gamma", "cpo_alpha")
+        return {"method.loss": Decoded(text, said), "method.label_smoothing": Decoded(0.0)}
     weights = keys.get("dpo_loss_weights")
     smoothing = keys.get("dpo_label_smoothing") or 0.0
     if len(names) > 1 or weights:
@@ -118,12 +148,16 @@ def loss(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
             "method.loss": Decoded(name, used, why),
             "method.label_smoothing": Decoded(smoothing, ("dpo_label_smoothing", "dpo_loss_type"), why),
         }
-    counts = name not in ("sigmoid", "hinge", "ipo", "simpo")
-    said = ("dpo_label_smoothing",) if counts else ()
+    counts = name not in ("sigmoid", "hinge", "ipo")
     return {
         "method.loss": Decoded(name, used),
-        "method.label_smoothing": Decoded(smoothing if counts else 0.0, said),
+        "method.label_smoothing": Decoded(smoothing if counts else 0.0, ("dpo_label_smoothing",) if counts else ()),
     }
+
+
+def single_loss(reader: Reader) -> Mapping[str, Decoded]:
+    """The loss of a method that has one only."""
+    return {"method.loss": Decoded(LOSSES[str(reader.get("method.name"))])}
 
 
 def _weights(keys: Keys) -> tuple[str, ...]:

@@ -59,7 +59,7 @@ def _tracker(name: str) -> Condition:
     return Condition(f"{name} is used", holds, ("logging.backends",))
 
 
-_NOT_RL = ("sft", "pretrain", "qat")
+_NOT_RL = ("sft", "pretrain", "qat", "reward", "process reward")
 _RL = Condition("rl is set", lambda view: view.get("method.name") not in _NOT_RL, ("method.name",))
 _SFT = Condition("rl is not set", lambda view: view.get("method.name") in _NOT_RL, ("method.name",))
 _DPO = is_("method.name", "dpo")
@@ -118,7 +118,6 @@ OTHER: tuple[Entry, ...] = (
     Field("model_revision", "model.revision", SAME, absent=ABSENT, write=False),
     Field("evaluation_strategy", "evaluation.every", SAME, absent=ABSENT, write=False),
     Field("dpo_beta", "method.beta", SAME, absent=ABSENT, when=key("dpo_beta"), write=False),
-    Field("trl.beta", "method.beta", SAME, absent=ABSENT, write=False),
     Field("sequence_parallel_degree", "parallel.context", SAME, absent=ABSENT, when=key("sequence_parallel_degree"),
           write=False),
 
@@ -338,9 +337,6 @@ OTHER: tuple[Entry, ...] = (
     Private("eaft_k", "candidates from which entropy is estimated", off=(None,), when=key("use_eaft")),
     Private("chunked_cross_entropy_num_chunks", "memory: chunks in which the loss is computed", off=(None, 0, 8),
             when=is_("memory.chunked_loss", True)),
-    Private("reward_model", "a reward model is trained"),
-    Private("process_reward_model", "a reward model for single steps of reasoning is trained"),
-    Private("center_rewards_coefficient", "keeps rewards around zero", off=(None,), when=key("reward_model")),
     Private("diffusion_lm", "a diffusion language model is trained", off=(None,)),
     Private("qat", "weights are rounded in training as they will be when quantised", off=(None, {})),
     *(
@@ -353,11 +349,12 @@ OTHER: tuple[Entry, ...] = (
     Private("dpo_padding_free", "memory: pairs are laid end to end instead of padded", when=_DPO_IPO),
     Private("dpo_use_liger_kernel", "memory: a fused kernel computes the preference loss", when=_DPO_IPO),
     Private("precompute_ref_log_probs", "memory: the reference model runs once before training", when=_DPO_IPO),
-    Private("orpo_alpha", "strength of the preference term, where rl_beta is not set", off=(None,), when=_RL),
     Private("simpo_gamma", "margin between the rewards", off=(None,), when=is_("method.name", "simpo")),
     Private("cpo_alpha", "weight of the likelihood term", off=(None,), when=is_("method.name", "simpo")),
-    Private("kto_desirable_weight", "weight of good replies", off=(None, 0, 1.0), when=is_("method.name", "kto")),
-    Private("kto_undesirable_weight", "weight of bad replies", off=(None, 0, 1.0), when=is_("method.name", "kto")),
+    *(
+        Unread(f"datasets[].{name}", "the validated entry has lost it (utils/config/__init__.py makes an SFTDataset of it)")
+        for name in ("step_separator", "max_completion_length", "train_on_last_step_only")
+    ),
     Private("ebft", "energy-based fine-tuning", off=(None,), when=is_("method.name", "ebft")),
     Private("trl", "rewards, generation and clipping of policy training", off=(None, False, {}), when=_GRPO),
     Private("vllm", "the server that generates replies", off=(None, {}), when=_GRPO),

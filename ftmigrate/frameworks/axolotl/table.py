@@ -14,6 +14,7 @@ from typing import Any
 from ftmigrate import schema
 from ftmigrate.document.model import Path, Value
 from ftmigrate.frameworks.axolotl import methods, sources
+from ftmigrate.frameworks.axolotl.forms import METHOD_KEYS
 from ftmigrate.frameworks.axolotl.other_keys import OTHER, PLUGIN_KEYS
 from ftmigrate.frameworks.reader import Reader
 from ftmigrate.frameworks.table import (
@@ -36,17 +37,24 @@ from ftmigrate.frameworks.table import (
     reading,
 )
 from ftmigrate.run.conditions import Condition, View, both, is_, is_not
-from ftmigrate.run.methods import PREFERENCE, SUPERVISED
+from ftmigrate.run.methods import POLICY, PREFERENCE, SUPERVISED
 from ftmigrate.run.model import NODES, WORLD_SIZE, Claim, ClaimKind, External, Symbol
 from ftmigrate.run.source import Decoded
 
 _LORA = is_not("adapter.method", "none")
 _PAIRS = is_("method.name", *PREFERENCE)
-_NO_PAIRS = is_not("method.name", *PREFERENCE)
 _SFT = is_("method.name", *SUPERVISED)
+_SINGLE = is_("method.name", "kto")
+_SAMPLED = is_("method.name", *POLICY)
+_OWN_SAMPLER = is_not("method.name", *SUPERVISED, "kto")
+_ADAPTED_BY_TRL = is_("method.name", *methods.ADAPTED_BY_TRL)
+_ADAPTED_HERE = is_not("method.name", *methods.ADAPTED_BY_TRL)
+_WITHOUT_DROPOUT = is_("method.name", *methods.WITHOUT_DROPOUT)
+_WITH_DROPOUT = is_not("method.name", *methods.WITHOUT_DROPOUT)
 _QAT = is_("method.name", "qat")
 _FSDP = is_("parallel.strategy", "fsdp2")
 
+_DROPOUT_OFF = "TRL switches all dropout off in this method's trainer"
 _MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 # optimizers that no other framework here has: transformers' own (training_args.py, OptimizerNames) and Axolotl's
@@ -253,12 +261,12 @@ def _order(reader: Reader) -> Mapping[str, Decoded]:
 
     Several sources are shuffled when they are joined, whatever curriculum_sampling says; one is not (utils/data/shared.py).
     """
-    merged = reader.or_default("shuffle_merged_datasets")
+    listed = reader.value("datasets")
+    several = isinstance(listed, list) and len(listed) > 1
+    merged = reader.or_default("shuffle_merged_datasets") and (several or not reader.or_default("curriculum_sampling"))
     said = ("shuffle_merged_datasets",)
     if not reader.get("data.shuffle"):
-        listed = reader.value("datasets")
-        joined = merged and isinstance(listed, list) and len(listed) > 1
-        return {"data.order": Decoded("as stored" + (", of rows shuffled once before" if joined else ""), said)}
+        return {"data.order": Decoded("as stored" + (", of rows shuffled once before" if merged else ""), said)}
     if reader.get("sequence.packing"):
         return {"data.order": Decoded("packs of randomly drawn rows")}
     seed = reader.get("seed.value")
@@ -523,8 +531,9 @@ def _architecture(reader: Reader) -> Mapping[str, Decoded]:
 
 def _normalisation(reader: Reader) -> Mapping[str, Decoded]:
     """With monkeypatch/loss/chunked.py in the loss's place, transformers' trainer counts labels before the shift."""
-    if reader.get("method.name") in PREFERENCE:
-        return {"gradient.loss_normalisation": Decoded("pairs of the step")}
+    method = reader.get("method.name")
+    if method not in SUPERVISED:
+        return {"gradient.loss_normalisation": Decoded(methods.NORMALISED.get(str(method), "pairs of the step"))}
     alone = reader.get("parallel.strategy") == "single"
     text = "tokens of the step" if alone else "tokens of the step, each device by itself"
     if reader.get("memory.chunked_loss") and _trains_bos(reader):
@@ -629,9 +638,13 @@ def _overlong(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     kinds = [entry.get("type") for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
     if "completion" in kinds:
         return {"sequence.overlong": Decoded("split into further rows", tuple(keys))}
-    if reader.get("method.name") in PREFERENCE and keys.get("excess_length_strategy") == "truncate":
+    method = str(reader.get("method.name"))
+    if method in methods.OVERLONG:  # whatever excess_length_strategy says
+        return {"sequence.overlong": Decoded(methods.OVERLONG[method])}
+    if method not in SUPERVISED and keys.get("excess_length_strategy") == "truncate":
         # utils/data/rl.py, _truncate_long_sequences_rl
-        return {"sequence.overlong": Decoded("truncate, pairs whose prompt alone fills it dropped", tuple(keys))}
+        rows = "rows" if method == "kto" else "pairs"
+        return {"sequence.overlong": Decoded(f"truncate, {rows} whose prompt alone fills it dropped", tuple(keys))}
     return {"sequence.overlong": Decoded(_OVERLONG.get(str(keys.get("excess_length_strategy", "drop"))), tuple(keys))}
 
 
@@ -724,11 +737,10 @@ ENTRIES: tuple[Entry, ...] = (
           _propose_adapter),
     Field("lora_r", "adapter.rank", when=_LORA, absent=ABSENT),
     Field("lora_alpha", "adapter.alpha", when=_LORA, absent=ABSENT),
-    Field("lora_dropout", "adapter.dropout", when=both(_LORA, _NO_PAIRS)),
-    Always("adapter.dropout", 0.0, "TRL switches all dropout off in preference training (DPOConfig.disable_dropout)",
-           when=_PAIRS),
-    Unread("lora_dropout", "TRL switches all dropout off in preference training (DPOConfig.disable_dropout)",
-           when=_PAIRS),
+    Field("lora_dropout", "adapter.dropout", when=both(_LORA, _WITH_DROPOUT)),
+    Always("adapter.dropout", 0.0, f"{_DROPOUT_OFF} (disable_dropout of DPOConfig and its like)",
+           when=_WITHOUT_DROPOUT),
+    Unread("lora_dropout", f"{_DROPOUT_OFF} (disable_dropout of DPOConfig and its like)", when=_WITHOUT_DROPOUT),
     Group(("lora_target_modules", "lora_target_linear"), ("adapter.target_modules",), _targets, _propose_targets,
           when=_LORA),
     Field("peft_layers_to_transform", "adapter.target_layers", absent="all", when=_LORA, quiet=True),
@@ -738,12 +750,14 @@ ENTRIES: tuple[Entry, ...] = (
           Codec(lambda value, _: tuple(value), lambda value, _: list(value)), absent=(), when=_LORA, quiet=True),
     Field("peft_init_lora_weights", "adapter.init", names({True: "kaiming"}), absent="kaiming", when=_LORA, quiet=True),
     Field("peft_autocast_adapter_dtype", "adapter.dtype", _ADAPTER_DTYPE, absent="fp32",
-          when=both(_LORA, _NO_PAIRS), quiet=True),
-    Derived(("adapter.dtype",), methods.adapter_dtype, "trl/trainer/dpo_trainer.py makes the adapter", when=_PAIRS),
-    Field("lora_model_dir", "adapter.start", absent=None, when=both(_LORA, _NO_PAIRS), quiet=True),
-    Missing("adapter.start", None, "the adapter is made anew (loaders/model.py, _build_adapters)", when=_PAIRS),
+          when=both(_LORA, _ADAPTED_HERE), quiet=True),
+    Derived(("adapter.dtype",), methods.adapter_dtype, "TRL's trainer makes the adapter (patch_manager.py, "
+            "rl_trainer_builds_adapter)", when=_ADAPTED_BY_TRL),
+    Field("lora_model_dir", "adapter.start", absent=None, when=both(_LORA, _ADAPTED_HERE), quiet=True),
+    Missing("adapter.start", None, "the adapter is made anew (loaders/model.py, _build_adapters)",
+            when=_ADAPTED_BY_TRL),
     *(
-        Unread(key, "in preference training TRL makes the adapter and does not look at it", when=_PAIRS)
+        Unread(key, "TRL's trainer makes the adapter and does not look at it", when=_ADAPTED_BY_TRL)
         for key in ("peft_autocast_adapter_dtype", "lora_model_dir")
     ),
     Always("adapter.bias", "none", "loaders/adapter.py passes bias=none to PEFT"),
@@ -751,9 +765,12 @@ ENTRIES: tuple[Entry, ...] = (
     sources.ENTRY,
     Field("dataset_prepared_path", "data.prepared_path", _PREPARED, absent="last_run_prepared"),
     Field("curriculum_sampling", "data.shuffle", names({False: True, True: False}), absent=True, quiet=True,
-          when=_NO_PAIRS),
-    Always("data.shuffle", True, "the DPO trainer has transformers' own sampler: random order", when=_PAIRS),
-    Unread("curriculum_sampling", "the DPO trainer does not look at it", when=_PAIRS),
+          when=_SFT),
+    Always("data.shuffle", False, "the KTO trainer goes through the rows in their order, as the KL term needs it",
+           when=_SINGLE),
+    Always("data.shuffle", True, "TRL's trainer has transformers' own sampler: random order", when=_OWN_SAMPLER),
+    Private("curriculum_sampling", "a single source is not shuffled before; the trainer itself does not look at it",
+            when=is_not("method.name", *SUPERVISED)),
     Derived(("data.order",), _order, "core/builders/causal.py: rows are drawn by a sampler seeded with seed"),
     Group(("shuffle_merged_datasets",), ("data.order",), lambda _keys, reader: _order(reader), _propose_stored),
     Group(("seed", "shuffle_merged_datasets"), ("data.order",), lambda _keys, reader: _order(reader), _propose_order,
@@ -809,7 +826,7 @@ ENTRIES: tuple[Entry, ...] = (
     Heading("Memory and speed"),
     Field("gradient_checkpointing", "memory.activation_checkpointing",
           names({True: True, False: False, "offload": True, "offload_disk": True}),
-          absent=lambda view: view.get("method.name") in PREFERENCE),  # TRL's own default is true
+          absent=lambda view: view.get("method.name") not in SUPERVISED),  # TRL's own default is true
     Field("activation_offloading", "memory.activation_offloading", names(_OFFLOAD), absent="none"),
     Field("torch_compile", "memory.compile", absent=False),
     Field("chunked_cross_entropy", "memory.chunked_loss", absent=False, quiet=True),
@@ -867,11 +884,30 @@ ENTRIES: tuple[Entry, ...] = (
     Field("seed", "seed.value", _SEED, absent="random"),
     Field("full_determinism", "seed.deterministic", absent=False, quiet=True),
     Heading("Method"),
-    Group(("rl", *methods.QAT_KEYS), ("method.name",), methods.decode, methods.propose),
-    Field("rl_beta", "method.beta", absent=0.1),
+    Group(("rl", *METHOD_KEYS, *methods.QAT_KEYS), ("method.name",), methods.decode, methods.propose),
+    Field("trl.beta", "method.beta", absent=ABSENT, write=False),
+    Field("rl_beta", "method.beta", absent=lambda view: 0.0 if view.get("method.name") in POLICY else 0.1),
+    Field("orpo_alpha", "method.beta", absent=ABSENT, write=False),
+    Field("kto_desirable_weight", "method.desirable_weight", methods.OR_ONE, absent=1.0, when=_SINGLE),
+    Field("kto_undesirable_weight", "method.undesirable_weight", methods.OR_ONE, absent=1.0, when=_SINGLE),
+    Field("center_rewards_coefficient", "method.reward_centering", absent=None, when=is_("method.name", "reward")),
+    Field("trl.reward_funcs", "method.rewards", methods.LISTED, absent=(), when=_SAMPLED),
+    Field("trl.reward_weights", "method.reward_weights", methods.LISTED, absent=None, when=_SAMPLED, quiet=True),
+    Field("trl.num_generations", "sampling.group_size", absent=8, when=_SAMPLED),
+    Field("trl.max_completion_length", "sampling.max_tokens",
+          absent=lambda view: None if view.present("trl") else 512, when=_SAMPLED),
+    Field("trl.temperature", "sampling.temperature", absent=1.0, when=_SAMPLED),
+    Field("trl.top_p", "sampling.top_p", absent=1.0, when=_SAMPLED),
+    Field("trl.top_k", "sampling.top_k", Codec(lambda value, _: value or None, lambda value, _: value or 0),
+          absent=None, when=_SAMPLED),
+    Field("trl.num_iterations", "sampling.updates", absent=1, when=_SAMPLED),
+    Field("trl.epsilon", "method.clip", absent=0.2, when=_SAMPLED),
+    Field("trl.loss_type", "method.loss", absent="dapo", when=_SAMPLED),
     Group((*methods.LOSS_KEYS, "micro_batch_size", "gradient_accumulation_steps"), methods.LOSS_SETTINGS, methods.loss,
           methods.propose_smoothing, when=_PAIRS, exact_only=True),
     Group(methods.LOSS_KEYS, methods.LOSS_SETTINGS, methods.loss, methods.propose_loss, when=_PAIRS),
+    Derived(("method.loss",), methods.single_loss, "the trainer's compute_loss",
+            when=is_("method.name", *methods.LOSSES)),
     Always("method.loss", "cross entropy", "transformers' ForCausalLMLoss", when=_SFT),
     Missing("method.loss", "that of the method", "a trainer of its own"),
     Always("method.reference", "the starting weights",
@@ -895,6 +931,8 @@ def _default_of(version: str) -> Any:
             section, name = "FSDPConfig", key.split(".", 1)[1]
         elif key.startswith("qat."):
             section, name = "QATConfig", key.split(".", 1)[1]
+        elif key.startswith("trl."):
+            section, name = "TRLConfig", key.split(".", 1)[1]
         facts = pinned.keys(section).get(name, {})
         return facts.get("default", ABSENT)
 

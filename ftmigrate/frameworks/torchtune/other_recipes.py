@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ftmigrate.frameworks.table import Entry, Private
+from ftmigrate.frameworks.table import Entry, Field, Missing, Private
 from ftmigrate.run.conditions import Condition, is_
 
 _DISTILLED = is_("method.name", "distillation")
@@ -19,6 +19,17 @@ def _keys(when: Condition, **effects: str) -> list[Entry]:
 
 
 ENTRIES: tuple[Entry, ...] = (
+    Field("grpo_samples", "sampling.group_size", when=_GRPO),
+    Field("max_generated_tokens", "sampling.max_tokens", when=_GRPO),
+    Field("temperature", "sampling.temperature", when=_GRPO),
+    Field("top_k", "sampling.top_k", when=_GRPO),
+    Field("ppo_epochs", "sampling.updates", when=_GRPO),
+    Field("reward_functions", "method.rewards", absent="those that the recipe names", when=_GRPO),
+    Missing("sampling.top_p", 1.0),
+    Missing("method.reward_weights", None, "rewards are summed as they are"),
+    Missing("method.desirable_weight", 1.0),
+    Missing("method.undesirable_weight", 1.0),
+    Missing("method.reward_centering", None),
     *_keys(
         _DISTILLED,
         teacher_model="the model that is learnt from",

@@ -42,6 +42,7 @@ _FSDP = is_("parallel.strategy", "fsdp2")
 _RESUMED = is_not("saving.resume", False)
 _PAIRS = is_("method.name", *PREFERENCE)
 _QAT = is_("method.name", "qat")
+_GRPO = is_("method.name", "grpo")
 
 _OPTIMIZERS = {
     "torch.optim.AdamW": "adamw",
@@ -835,6 +836,7 @@ ENTRIES: tuple[Entry, ...] = (
     Derived(("method.name",), lambda r: {"method.name": Decoded(recipes.method(r.recipe))}, "the recipe"),
     Field("loss.beta", "method.beta", when=_PAIRS),
     Field("loss.gamma", "method.beta", when=_PAIRS),
+    Field("loss.kl_coeff", "method.beta", when=_GRPO),
     Missing("method.beta", 0.1),
     Field("loss.label_smoothing", "method.label_smoothing", when=_PAIRS),
     Private("loss.loss_type", "which preference loss is used in torchtune 0.2", off=("sigmoid",)),
@@ -861,6 +863,7 @@ ENTRIES: tuple[Entry, ...] = (
             "layers whose width is no multiple of the group size are padded and rounded too", when=_QAT),
     Field("fake_quant_after_n_steps", "qat.after_steps", Codec(lambda v, _: objectives.starts(v), lambda v, _: v),
           absent=None),
+    Field("loss.epsilon", "method.clip", when=_GRPO),
     *other_recipes.ENTRIES,
 )  # fmt: skip
 
