@@ -56,6 +56,9 @@ def convert(
         head["command"] = _command(document.launch)
     for found in document.errors:
         return _refuse(document, run, head, target, f"line {found.position.line}: {found.message}")
+    missing = to.table(to_version).lacks.get(str(run["method.name"]))
+    if missing is not None:
+        return _refuse(document, run, head, target, f"{run['method.name']}: {missing}")
     if not to.writes:
         return _refuse(document, run, head, target, f"{to.title} configs cannot be written yet")
     if to_version not in to.written:

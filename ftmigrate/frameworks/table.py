@@ -289,7 +289,8 @@ class Table:
 
     null_is_absent: what an empty key means unless an entry says otherwise. default_of: the pinned default of a key
     (ABSENT where there is none) in the context of what is read. unknown: the claim of a leaf that the framework does
-    not read at all, or that belongs to somebody else's component; None for those it reads.
+    not read at all, or that belongs to somebody else's component; None for those it reads. lacks: methods that the
+    framework has no form of, with the reason and the nearest thing.
     """
 
     framework: str
@@ -302,6 +303,7 @@ class Table:
     tokens: Callable[[Reader], Mapping[str, str]] = lambda _reader: {}
     notes: Callable[[Reader], tuple[str, ...]] = lambda _reader: ()
     refuse: Callable[[Reader], str | None] = lambda _reader: None
+    lacks: Mapping[str, str] = field(default_factory=dict)
     by_setting: Mapping[str, tuple[Answer, ...]] = field(init=False)
 
     def __post_init__(self) -> None:

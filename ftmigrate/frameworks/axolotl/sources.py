@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ftmigrate.document.model import Path, Value
-from ftmigrate.frameworks.axolotl import datasets
+from ftmigrate.document.model import Path, Unresolved, Value
+from ftmigrate.frameworks.axolotl import datasets, older
 from ftmigrate.frameworks.reader import Reader
 from ftmigrate.frameworks.table import Sources, SourceSetting
-from ftmigrate.run.source import with_columns
+from ftmigrate.run.source import Decoded, with_columns
+
+_TEXTS = ("text", "loss_mask", "rejected")
 
 
 def decode(reader: Reader) -> Sequence[Mapping[str, SourceSetting]]:
@@ -23,7 +25,11 @@ def decode(reader: Reader) -> Sequence[Mapping[str, SourceSetting]]:
     for index, entry in enumerate(listed):
         if not isinstance(entry, dict):
             continue
-        decoded = with_columns(datasets.decode(entry, config), _names_column)
+        said = datasets.decode(entry, config)
+        refused = older.refused(entry, reader.version)
+        if refused is not None:
+            said = {name: Decoded(Unresolved(refused), d.args) if name in _TEXTS else d for name, d in said.items()}
+        decoded = with_columns(said, _names_column)
         found.append(
             {
                 name: SourceSetting(value, _leaves(reader, index, args), why)

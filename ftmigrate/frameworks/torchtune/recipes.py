@@ -51,6 +51,25 @@ def recipes(version: str) -> Mapping[str, Mapping[str, Facts]]:
     return {name.removeprefix(PREFIX): pinned.keys(name) for name in pinned.names(PREFIX)}
 
 
+LACKS: Mapping[str, str] = {
+    "kto": "torchtune has no KTO, and no dataset of single replies with a label. Nearest: lora_dpo_single_device or "
+    "full_dpo_distributed with preference_dataset, which learn from pairs; of rows that share a prompt a good and a bad "
+    "reply make a pair",
+    "orpo": "torchtune has no ORPO: no loss that adds an odds ratio to the likelihood of the chosen text. Nearest: "
+    "lora_dpo_single_device over the same pairs (preference_dataset), with a reference model, after supervised "
+    "fine-tuning on the chosen texts",
+    "reward": "torchtune trains no reward models: the PPO recipe only loads one. Nearest: lora_dpo_single_device, which "
+    "learns from the same pairs without any",
+    "process reward": "torchtune trains no reward models and has no dataset of steps with labels. Nothing comes near; "
+    "supervised fine-tuning on the steps that are right is another thing",
+    "gdpo": "torchtune's GRPO (dev/grpo_full_finetune_distributed, in the main branch) normalises the sum of the rewards, "
+    "not each by itself, and its rewards are written into the recipe: they are to be ported by hand",
+    "ebft": "torchtune has no training on features of sampled replies. Nearest: GRPO in the main branch "
+    "(dev/grpo_full_finetune_distributed), with rewards of your own",
+}
+"""Methods that no recipe has, with the reason and the nearest thing."""
+
+
 def method(recipe: str | None) -> str:
     return METHODS.get(recipe or "", f"the recipe {recipe}")
 

@@ -888,4 +888,4 @@ def table(version: str) -> Table:
         return recipes.recognise(document, told, version)
 
     return Table("torchtune", version, ENTRIES, default_of, unknown, null_is_absent=False, recipe_of=recipe_of,
-                 tokens=tokens)  # fmt: skip
+                 tokens=tokens, lacks=recipes.LACKS)  # fmt: skip
