@@ -92,6 +92,7 @@ _PREFERENCE = is_("method.name", *PREFERENCE)
 _COUNTED = is_("method.name", *SUPERVISED, *PAIRED, "kto")
 _SAMPLED = is_("method.name", *POLICY)
 _SINGLE = is_("method.name", "kto")
+_SIMPO = is_("method.name", "simpo")
 _FSDP = is_("parallel.strategy", "fsdp2")
 _COSINE = is_("schedule.name", "cosine")
 _SCHEDULED = is_not("schedule.name", "none")
@@ -126,6 +127,14 @@ _SPECS: tuple[Spec, ...] = (
         "float | None",
         "strength of the pull of rewards towards a mean of zero",
         when=is_("method.name", "reward"),
+    ),
+    _s("method.margin", "float", "how much likelier the chosen reply shall be", when=_SIMPO, differs=number_differs),
+    _s(
+        "method.likelihood",
+        "float",
+        "weight of the chosen reply's cross entropy beside the preference",
+        when=_SIMPO,
+        differs=number_differs,
     ),
     _s("method.rewards", "names", "the functions or models that score sampled replies", when=_SAMPLED),
     _s("method.reward_weights", "list of floats | None", "weights of the rewards in their sum", when=_SAMPLED),

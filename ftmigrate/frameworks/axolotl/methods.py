@@ -128,12 +128,8 @@ def loss(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     used = tuple(key for key in ("dpo_loss_type",) if key in keys)
     names = [str(name) for name in listed] if isinstance(listed, list) else ["ipo" if method == "ipo" else "sigmoid"]
     if method == "simpo":
-        alpha = reader.or_default("cpo_alpha")
-        text = f"SimPO's with margin {reader.or_default('simpo_gamma')}"
-        if alpha != 0:
-            text += f", and {1.0 if alpha is None else alpha} times the cross entropy of the chosen reply"
-        said = ("simpo_gamma", "cpo_alpha")
-        return {"method.loss": Decoded(text, said), "method.label_smoothing": Decoded(0.0)}
+        text = "sigmoid of mean log probabilities with a margin (SimPO)"
+        return {"method.loss": Decoded(text), "method.label_smoothing": Decoded(0.0)}
     weights = keys.get("dpo_loss_weights")
     smoothing = keys.get("dpo_label_smoothing") or 0.0
     if len(names) > 1 or weights:

@@ -349,8 +349,6 @@ OTHER: tuple[Entry, ...] = (
     Private("dpo_padding_free", "memory: pairs are laid end to end instead of padded", when=_DPO_IPO),
     Private("dpo_use_liger_kernel", "memory: a fused kernel computes the preference loss", when=_DPO_IPO),
     Private("precompute_ref_log_probs", "memory: the reference model runs once before training", when=_DPO_IPO),
-    Private("simpo_gamma", "margin between the rewards", off=(None,), when=is_("method.name", "simpo")),
-    Private("cpo_alpha", "weight of the likelihood term", off=(None,), when=is_("method.name", "simpo")),
     *(
         Unread(f"datasets[].{name}", "the validated entry has lost it (utils/config/__init__.py makes an SFTDataset of it)")
         for name in ("step_separator", "max_completion_length", "train_on_last_step_only")

@@ -45,6 +45,7 @@ _LORA = is_not("adapter.method", "none")
 _PAIRS = is_("method.name", *PREFERENCE)
 _SFT = is_("method.name", *SUPERVISED)
 _SINGLE = is_("method.name", "kto")
+_SIMPO = is_("method.name", "simpo")
 _SAMPLED = is_("method.name", *POLICY)
 _OWN_SAMPLER = is_not("method.name", *SUPERVISED, "kto")
 _ADAPTED_BY_TRL = is_("method.name", *methods.ADAPTED_BY_TRL)
@@ -890,6 +891,8 @@ ENTRIES: tuple[Entry, ...] = (
     Field("orpo_alpha", "method.beta", absent=ABSENT, write=False),
     Field("kto_desirable_weight", "method.desirable_weight", methods.OR_ONE, absent=1.0, when=_SINGLE),
     Field("kto_undesirable_weight", "method.undesirable_weight", methods.OR_ONE, absent=1.0, when=_SINGLE),
+    Field("simpo_gamma", "method.margin", absent=None, when=_SIMPO),
+    Field("cpo_alpha", "method.likelihood", absent=1.0, when=_SIMPO),
     Field("center_rewards_coefficient", "method.reward_centering", absent=None, when=is_("method.name", "reward")),
     Field("trl.reward_funcs", "method.rewards", methods.LISTED, absent=(), when=_SAMPLED),
     Field("trl.reward_weights", "method.reward_weights", methods.LISTED, absent=None, when=_SAMPLED, quiet=True),

@@ -27,6 +27,8 @@ ENTRIES: tuple[Entry, ...] = (
     Field("reward_functions", "method.rewards", absent="those that the recipe names", when=_GRPO),
     Missing("sampling.top_p", 1.0),
     Missing("method.reward_weights", None, "rewards are summed as they are"),
+    Missing("method.margin", None),
+    Missing("method.likelihood", 0.0),
     Missing("method.desirable_weight", 1.0),
     Missing("method.undesirable_weight", 1.0),
     Missing("method.reward_centering", None),
