@@ -102,7 +102,7 @@ FORMS: Mapping[str, Mapping[str, Any]] = {
     "tokens": {"datasets": [{"path": "org/tokens"}]},
     "segments": {"datasets": [{"path": "org/segments", "type": "input_output"}]},
     "tokenizer's template": {"datasets": [{"path": "org/chats", "type": "chat_template"}]},
-    "reasoning template": {"chat_template": "qwen3", "datasets": [{"path": "org/chats", "type": "chat_template"}]},
+    "reasoning template": {"chat_template": "gemma4", "datasets": [{"path": "org/chats", "type": "chat_template"}]},
     "mistral-common": {
         "tokenizer_use_mistral_common": True,
         "datasets": [{"path": "org/chats", "type": "chat_template"}],

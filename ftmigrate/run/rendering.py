@@ -113,12 +113,17 @@ class Stripped:
 @dataclass(frozen=True, slots=True)
 class TurnFormat:
     """What stands around one message's content. strip: True takes outer white space off the content, a string takes
-    those characters off its end only. empty_footer: the footer behind an empty content, where it is another."""
+    those characters off its end only. empty_footer: the footer behind an empty content, where it is another.
+
+    thinking: what becomes of a thought, which a message holds apart or in its content up to `</think>`: `drop` leaves
+    it out, `show` puts it, or an empty one, between `<think>` and `</think>` in front of the content.
+    """
 
     header: str
     footer: str
     strip: bool | str = False
     empty_footer: str | None = None
+    thinking: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +218,8 @@ class Conversation:
     user's. `system_column`: a column that, where the row has it, gives a system message to a conversation without one.
     `reply`: a column whose last message ends the conversation; `without_last`: the last one under `column` gives way to
     it. `or_text`: a column may hold a text instead of a list: `column` the user's, `reply` the assistant's.
-    `every_user`: a column that, where the row has it, is the content of each user message.
+    `every_user`: a column that, where the row has it, is the content of each user message. `thought_key`: where a
+    message may hold its thought apart, for a turn format with `thinking`.
     """
 
     format: ChatFormat
@@ -232,6 +238,7 @@ class Conversation:
     without_last: bool = False
     or_text: bool = False
     every_user: str = ""
+    thought_key: str = ""
 
 
 Segment: TypeAlias = "Text | Column | When | Refused | Labelled | Item | Tokens | Steps | Stripped | Conversation"
@@ -337,6 +344,7 @@ class _Message(NamedTuple):
     role: str
     content: tuple[Piece, ...]
     added: bool = False
+    thought: str | None = None
 
     @property
     def text(self) -> str:
@@ -386,7 +394,9 @@ def _message(talk: Conversation, item: Mapping[str, object]) -> _Message:
     name = item[talk.role_key]
     if not isinstance(name, str) or name not in talk.roles:
         raise Unrenderable(f"role {name} is not known")
-    return _Message(talk.roles[name], (Piece(str(item[talk.content_key]), False),))
+    thought = item.get(talk.thought_key) if talk.thought_key else None
+    content = (Piece(str(item[talk.content_key]), False),)
+    return _Message(talk.roles[name], content, thought=thought if isinstance(thought, str) else None)
 
 
 def _check_order(messages: Sequence[_Message]) -> None:
@@ -413,6 +423,24 @@ def _trim(pieces: Iterable[Piece], strip: bool | str) -> tuple[Piece, ...]:
         if kept:
             kept[-1] = Piece(kept[-1].text.rstrip(strip), kept[-1].trained)
     return tuple(kept)
+
+
+_OPEN, _CLOSE = "<think>", "</think>"
+
+
+def _thought(message: _Message, turn: TurnFormat) -> tuple[str, tuple[Piece, ...]]:
+    """What opens an answer, and the answer with its thought: an empty thought belongs to the former."""
+    if not turn.thinking:
+        return "", message.content
+    text, thought = message.text, message.thought or ""
+    if message.thought is None and _CLOSE in text:
+        thought = text.split(_CLOSE)[0].rstrip("\n").split(_OPEN)[-1].lstrip("\n")
+        text = text.split(_CLOSE)[-1].lstrip("\n")
+    if turn.thinking == "drop":
+        return "", (Piece(text, False),)
+    thought, closing = thought.strip("\n"), f"\n{_CLOSE}\n\n"
+    opening = f"{_OPEN}\n" if thought else f"{_OPEN}\n{closing}"
+    return opening, (Piece((thought + closing if thought else "") + text.lstrip("\n"), False),)
 
 
 def _conversation(talk: Conversation, row: Row) -> Iterator[Piece]:
@@ -444,6 +472,8 @@ def _conversation(talk: Conversation, row: Row) -> Iterator[Piece]:
         turn = (shape.last.get(message.role) if is_last else None) or turn or shape.roles.get(message.role)
         if turn is None:
             raise Unrenderable(f"the chat format has no {message.role} turn")
+        opening, content = _thought(message, turn)
+        turn = replace(turn, header=turn.header + opening) if opening else turn
         footer = turn.footer if turn.empty_footer is None or message.text else turn.empty_footer
         trained = index in trained_at
         opens = index == 0 or (shape.keep_prefix_per_exchange and messages[index - 1].role == "assistant")
@@ -458,7 +488,7 @@ def _conversation(talk: Conversation, row: Row) -> Iterator[Piece]:
             yield Piece(turn.header, False)
             for at, text in enumerate(inside):
                 yield Piece(text, system_counts and at == 1)
-            yield from (Piece(piece.text, trained) for piece in _trim(message.content, turn.strip))
+            yield from (Piece(piece.text, trained) for piece in _trim(content, turn.strip))
             behind = turn.footer + (shape.suffix if closes else "")
             blank = message.added or not message.text.strip()
             yield from _ends(behind, () if blank else loss.ends, holds)
@@ -469,7 +499,7 @@ def _conversation(talk: Conversation, row: Row) -> Iterator[Piece]:
             yield Piece(head, trained and loss.header)
             yield Piece(turn.header[len(head) :], trained)
             yield Piece("".join(inside), trained)
-            for piece in _trim(message.content, turn.strip):
+            for piece in _trim(content, turn.strip):
                 yield Piece(piece.text, trained)
             yield Piece(footer, trained and loss.footer)
         else:
@@ -631,9 +661,32 @@ def samples(*renderings: Rendering) -> list[Sample]:
         for name, talk in talks.items()
     }
     out.append(Sample(PADDED, padded))
+    if any(_thinks(rendering.segments) for rendering in renderings):
+        out += [Sample("thoughts", _thoughtful(sample.row, talks)) for sample in out[:3:2]]
     out += [Sample(f"empty {name}", {**out[0].row, name: ""}) for name in text]
     extra = optional_columns(renderings[0].segments) - set(names) if renderings else set()
     out += [Sample(f"with {name}", {**out[0].row, name: f"<{name} 1>\nline two"}) for name in sorted(extra)]
+    return out
+
+
+def _thinks(segments: Sequence[Segment]) -> bool:
+    turns = [
+        turn
+        for segment in segments
+        if isinstance(segment, Conversation)
+        for turn in (*segment.format.roles.values(), *segment.format.last.values())
+    ]
+    return any(turn.thinking for turn in turns)
+
+
+def _thoughtful(row: Row, talks: Mapping[str, Listed]) -> dict[str, object]:
+    """The row with a thought in front of each message."""
+    out = dict(row)
+    for name, talk in talks.items():
+        listed = row[name]
+        if isinstance(talk, Conversation) and isinstance(listed, list):
+            key = talk.content_key
+            out[name] = [{**item, key: f"{_OPEN}\n<thought>\n{_CLOSE}\n\n{item[key]}"} for item in listed]
     return out
 
 

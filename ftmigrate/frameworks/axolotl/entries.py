@@ -74,6 +74,7 @@ SETTINGS = (
     "loss_mask",
     "pieces",
 )
+THOUGHT = "reasoning_content"
 ROLE_NAMES: Mapping[str, str] = {
     "human": "user",
     "user": "user",
@@ -204,6 +205,8 @@ def _chat(read: Entry) -> Rendering:
         shape = shape_of(read)
     role_key, content_key = _message_keys(read)
     names = _role_names(read.own("roles"))
+    if (read.text("template_thinking_key") or THOUGHT) != THOUGHT:
+        raise Undecodable("thoughts under another name (template_thinking_key)")
     talk = Conversation(
         format=shape.format,
         loss=_loss(read, shape, names),
@@ -213,6 +216,7 @@ def _chat(read: Entry) -> Rendering:
         roles=names,
         skip_system=bool(read.own("drop_system_message")) or shape.drops_system,
         system_column="system",
+        thought_key=THOUGHT if read.own("message_property_mappings") else read.text("field_thinking") or THOUGHT,
     )
     return Rendering((talk,), f"chat messages in {shape.name}")
 

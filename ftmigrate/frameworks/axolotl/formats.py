@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from typing import NamedTuple
 
@@ -13,16 +14,27 @@ GLUED = "inside first user turn"
 
 
 class NamedFormat(NamedTuple):
-    """drops_system: the template leaves system messages out without a word."""
+    """drops_system: the template leaves system messages out without a word. opens: what its generation prompt has
+    beside the reply's header, else ""."""
 
     shape: ChatFormat
     drops_system: bool
+    opens: str = ""
+
+
+_CHATML = {role: TurnFormat(f"<|im_start|>{role}\n", "<|im_end|>\n") for role in ("system", "user", "assistant")}
+_QWEN3 = ChatFormat(
+    {**_CHATML, "assistant": replace(_CHATML["assistant"], thinking="drop")},
+    last={"assistant": replace(_CHATML["assistant"], thinking="show")},
+)
+# templates that rewrite thoughts, of which no structure is generated
+_THINKING = {name: NamedFormat(_QWEN3, False, "<think>\n\n") for name in ("qwen3", "qwen3_5")}
 
 
 @cache
 def formats() -> Mapping[str, NamedFormat]:
     """The templates whose structure is known, by name."""
-    return {name: _format(entry) for name, entry in catalogue().items() if entry["regular"]}
+    return {**{name: _format(entry) for name, entry in catalogue().items() if entry["regular"]}, **_THINKING}
 
 
 def why_not(name: str) -> str | None:

@@ -154,7 +154,7 @@ def _reply(read: Entry, reply: str) -> tuple[Segment, ...]:
         return pairs.written(style, name or "default", reply)
     if style != "chat_template" or name not in ("", "default", "argilla_chat"):
         raise Undecodable(f"type: {kind}")
-    shape = shape_of(read)
+    shape = shape_of(read, spliced=True)
     fields = {own: read.text(f"field_{own}") or own for own in pairs.REPLIES}
     talk = Conversation(shape.format, Loss())
     if name == "argilla_chat":
@@ -174,7 +174,7 @@ def _odds(read: Entry, reply: str) -> tuple[Segment, ...]:
         return pairs.custom({}, reply)
     if kind != "chat_template.argilla":
         raise Undecodable(f"type: {kind} (with rl: orpo there is chat_template.argilla, or no type)")
-    shape = _apart(shape_of(read))
+    shape = _apart(shape_of(read, spliced=True))
     form = shape.format
     turn = form.roles.get("assistant")
     if turn is None:
@@ -271,7 +271,7 @@ def _scored(read: Entry, reply: str) -> tuple[Segment, ...]:
     for key in ("message_property_mappings", "roles"):
         if read.own(key):
             raise Undecodable(f"messages with keys or roles of their own ({key})")
-    shape = _apart(shape_of(read))
+    shape = _apart(shape_of(read, spliced=True))
     turns = tuple(
         Turn(role, (Column(column),))
         for role, column in (("system", "system"), ("user", "input"), ("assistant", reply))

@@ -27,7 +27,8 @@ class Template(NamedTuple):
 
 def write(shape: ChatFormat, *, marked: bool = False) -> str | None:
     """The template, or None for a format that this form cannot say."""
-    if shape.first or shape.separate is not None or shape.external:
+    thinks = any(turn.thinking for turn in (*shape.roles.values(), *shape.last.values()))
+    if shape.first or shape.separate is not None or shape.external or thinks:
         return None
     last = [
         (f"m['role'] == {_quote(role)} and loop.last", _turn(role, turn, shape)) for role, turn in shape.last.items()

@@ -36,7 +36,8 @@ class Shape(NamedTuple):
     closes_prompt: bool = False
 
 
-def shape_of(read: Entry) -> Shape:
+def shape_of(read: Entry, spliced: bool = False) -> Shape:
+    """`spliced`: the reply is what stands behind the prompt with its generation prompt."""
     choice, template = read.text("chat_template"), None
     if choice == "jinja":
         template = read.text("chat_template_jinja")
@@ -45,14 +46,16 @@ def shape_of(read: Entry) -> Shape:
         template = read.shared("chat_template_jinja") if choice in (None, "jinja") else None  # type: ignore[assignment]
         choice = choice or ("jinja" if template else given or _OWN)
     if choice.startswith(_OWN):
-        return _of_tokenizer(read, choice.removeprefix(_FALLBACK).removeprefix(_OWN))
+        return _of_tokenizer(read, choice.removeprefix(_FALLBACK).removeprefix(_OWN), spliced)
     if choice == "jinja":
-        return _written(read, _text(template or ""), "the chat template written out in the file")
-    return _named(read, choice)
+        return _written(read, _text(template or ""), "the chat template written out in the file", spliced)
+    return _named(read, choice, spliced)
 
 
-def _named(read: Entry, choice: str) -> Shape:
+def _named(read: Entry, choice: str, spliced: bool) -> Shape:
     known = formats().get(choice)
+    if known is not None and spliced and known.opens:
+        return external(read, f"the chat template {choice}, cut behind its generation prompt")
     if known is not None:
         return Shape(known.shape, f"the {choice} chat format", known.drops_system)
     if choice not in catalogue():
@@ -67,23 +70,23 @@ def _text(template: str) -> str:
     return Path(template).read_text(encoding="utf-8")
 
 
-def _written(read: Entry, template: str, what: str) -> Shape:
+def _written(read: Entry, template: str, what: str, spliced: bool) -> Shape:
     found = jinja.read(template)
     if found is not None:
         closes = bool(found.format.suffix) and not found.format.keep_prefix_per_exchange
         return Shape(found.format, "a chat format written out in Jinja", marked=found.marked, closes_prompt=closes)
     mark = sha256(template.encode()).hexdigest()
     name = next((name for name, entry in catalogue().items() if entry["sha256"] == mark), None)
-    return external(read, f"{what} (sha256 {mark[:12]}…)") if name is None else _named(read, name)
+    return external(read, f"{what} (sha256 {mark[:12]}…)") if name is None else _named(read, name, spliced)
 
 
-def _of_tokenizer(read: Entry, fallback: str) -> Shape:
+def _of_tokenizer(read: Entry, fallback: str, spliced: bool) -> Shape:
     place = str(read.config.get("tokenizer_config") or read.config.get("base_model") or "the model")
     template = local_template(place)
     if template:
-        return _written(read, template, f"the tokenizer's own chat template, of {place}")
+        return _written(read, template, f"the tokenizer's own chat template, of {place}", spliced)
     if fallback and template is not None:
-        return _named(read, fallback)
+        return _named(read, fallback, spliced)
     otherwise = f", or {fallback} if it has none" if fallback else ""
     return external(read, f"the tokenizer's own chat template, of {place}{otherwise}")
 
