@@ -137,6 +137,24 @@ def empty_replies() -> list[dict[str, Any]]:
     ]
 
 
+def thoughts() -> list[dict[str, Any]]:
+    """Conversations with thoughts in front of replies, in the content and apart."""
+
+    def reply(content: str, **more: str) -> dict[str, str]:
+        return {"role": "assistant", "content": content, **more}
+
+    ask, again = {"role": "user", "content": "question one"}, {"role": "user", "content": "question two"}
+    inside = reply("<think>\nreason one\n</think>\n\nanswer one")
+    tight, empty = reply("<think>reason</think>answer"), reply("<think>\n\n</think>\n\nanswer")
+    apart = reply("answer two", reasoning_content="\nreason two\n")
+    plain = reply("answer three")
+    return [
+        {"messages": [ask, last] if first is None else [ask, first, again, last]}
+        for first in (None, plain, inside, tight, empty, apart)
+        for last in (plain, inside, tight, empty, apart)
+    ]
+
+
 PLAIN_ROLES = {"system": "system", "user": "user", "assistant": "assistant"}
 SHAREGPT = {"system": "system", "user": "human", "assistant": "gpt"}
 
@@ -200,7 +218,7 @@ def chats() -> Iterator[Case]:
     own = {"type": "chat_template", "field_messages": "messages"}
     rows = talks(PLAIN_ROLES)
     all_roles = {"roles_to_train": ["system", "user", "assistant"]}
-    for name, (shape, _) in formats().items():
+    for name, (shape, *_) in formats().items():
         token = footer_token(shape)
         entry = {**own, "chat_template": name}
         yield Case(f"{name}", entry, {}, rows, token or EOS)
@@ -255,6 +273,11 @@ def chats() -> Iterator[Case]:
         eos = footer_token(formats()[name].shape) or EOS
         named = {**own, "chat_template": name}
         yield Case(f"{name}, model named mistral", named, config, rows, eos, model="my-Mistral")
+    for name in ("qwen3", "qwen3_5"):
+        for what, config in (("", {}), (", train_on_inputs", {"train_on_inputs": True})):
+            yield Case(f"{name}, thoughts{what}", {**own, "chat_template": name}, config, thoughts(), "<|im_end|>")
+        spread = {**own, "chat_template": name, "train_on_eos": "last"}
+        yield Case(f"{name}, thoughts, last eos", spread, {}, thoughts(), "<|im_end|>")
     sharegpt = {"type": "chat_template", "chat_template": "llama3", "field_messages": "conversations"}
     mapped = {"message_property_mappings": {"role": "from", "content": "value"}}
     legacy = {"message_field_role": "from", "message_field_content": "value"}
