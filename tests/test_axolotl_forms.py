@@ -381,13 +381,13 @@ def test_show_and_diff_tell_what_such_runs_do(tmp_path: Path, capsys: pytest.Cap
 @pytest.mark.parametrize("name", ["qwen3", "qwen3_5"])
 def test_thoughts_are_dropped_but_from_the_last_reply(name: str, tmp_path: Path) -> None:
     run = _run(tmp_path, chat_template=name, datasets=[{"path": "org/chats", "type": "chat_template"}])
-    thought = {"role": "assistant", "content": "<think>\nhm\n</think>\n\nyes<|im_end|>"}
-    said = {"role": "assistant", "content": "yes", "reasoning_content": "hm"}
-    user = TALK[0]
-    pieces = _pieces(run, {"messages": [user, said, user, said]})
-    assert [text.partition("{eos}")[0] for text in _trained(pieces)] == ["yes", "hm\n</think>\n\nyes"]
-    assert pieces[-2].text.startswith("hm") or "<think>\n" in pieces[-3].text
-    assert _trained(_pieces(run, {"messages": [user, thought]}))[0].startswith("hm\n</think>\n\nyes")
+    inside = {"role": "assistant", "content": "<think>\nhm\n</think>\n\nyes"}
+    apart = {"role": "assistant", "content": "yes", "reasoning_content": "hm"}
+    for reply in (inside, apart):
+        pieces = _pieces(run, {"messages": [TALK[0], reply, TALK[0], reply]})
+        assert _trained(pieces) == ["yes", "hm\n</think>\n\nyes"]
+        assert pieces[0].text.endswith("<|im_start|>assistant\n")
+        assert pieces[2].text.endswith("<|im_start|>assistant\n<think>\n")
     (empty, *_) = _pieces(run, {"messages": TALK})
     assert empty.text.endswith("assistant\n<think>\n\n</think>\n\n")
     chatml = _run(tmp_path, chat_template="chatml", datasets=[{"path": "org/chats", "type": "chat_template"}])
