@@ -123,6 +123,11 @@ _SHARED = (
     "only what the two replies do not share changes the loss: whatever else is trained, in the header or before, gives "
     "both the same term, as long as the rows' two conversations differ in their last message only"
 )
+PROMPT_CANCELS = (
+    "the trained prompt adds the same log probability to both replies, and the loss takes their difference "
+    "(rlhf/loss/dpo.py): no effect as long as a row's two conversations differ in their last message only. Logged rewards "
+    "and log probabilities count it"
+)
 _SHAREGPT = {"system": "system", "human": "user", "gpt": "assistant"}
 _OPENAI = {role: role for role in ("system", "user", "assistant")}
 _LOADERS = ("json", "csv", "text", "parquet", "arrow")
@@ -296,7 +301,7 @@ class _Reader:
             return {
                 "text": Decoded(chosen, _names(self.args, *fed)),
                 "rejected": Decoded(rejected, _names(self.args, *fed)),
-                "loss_mask": Decoded(chosen, _names(self.args, *masked), _SHARED),
+                "loss_mask": Decoded(chosen, (), _SHARED),
             }
         used = self._rendering(fed + masked)
         return {

@@ -30,7 +30,7 @@ from ftmigrate.frameworks.table import (
     Unread,
     names,
 )
-from ftmigrate.frameworks.torchtune import checkpoint, objectives, older, other_recipes, recipes, sources
+from ftmigrate.frameworks.torchtune import checkpoint, datasets, objectives, older, other_recipes, recipes, sources
 from ftmigrate.frameworks.torchtune.chat_formats import tokenizer_format
 from ftmigrate.run.conditions import Condition, View, is_, is_not
 from ftmigrate.run.methods import PREFERENCE
@@ -715,6 +715,7 @@ ENTRIES: tuple[Entry, ...] = (
     Missing("hub.push_to"),
     Heading("Data"),
     sources.ENTRY,
+    *(Unread(f"{place}.train_on_input", datasets.PROMPT_CANCELS, when=_PAIRS) for place in ("dataset", "dataset[]")),
     Field("shuffle", "data.shuffle"),
     Derived(("data.order",), _order, "the sampler's seed is fixed at 0 in every recipe, whatever `seed` says"),
     Always("data.prepared_path", "fresh for this run", "rows are tokenised as they are needed; nothing is kept"),
