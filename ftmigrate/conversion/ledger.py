@@ -165,7 +165,7 @@ class _Builder:
         if not effects:
             verdict = _UNFED.get(claim.kind, Verdict.INERT)
             note = claim.why or "feeds only settings that do not apply here"
-            if claim.kind is ClaimKind.PRIVATE:
+            if claim.kind in (ClaimKind.PRIVATE, ClaimKind.CUSTOM):
                 note += f" ({_short(leaf.value)})"
             if verdict is Verdict.INERT and isinstance(leaf.value, Unresolved) and claim.kind is not ClaimKind.INERT:
                 verdict = Verdict.MANUAL
