@@ -91,6 +91,9 @@ def _adapter(keys: Keys, _: Reader) -> Mapping[str, Decoded]:
     return {
         "adapter.method": Decoded(method, ("adapter",) if "adapter" in keys else ()),
         "model.quantization": Decoded(stored, named),
+        "model.quantizer": Decoded(
+            keys.get("nf4_backend", "bitsandbytes"), ("nf4_backend",) if four and "nf4_backend" in keys else ()
+        ),
     }
 
 
@@ -521,6 +524,11 @@ def _architecture(reader: Reader) -> Mapping[str, Decoded]:
     return {"model.architecture": Decoded(External(f"config.json of {_base(reader)}"), ("base_model",))}
 
 
+def _span(reader: Reader) -> Mapping[str, Decoded]:
+    why = "sliding_window there; overrides_of_model_config: {sliding_window: N} with N from sequence_len on undoes it"
+    return {"model.attention_span": Decoded(External(f"config.json of {_base(reader)}"), ("base_model",), why)}
+
+
 def _normalisation(reader: Reader) -> Mapping[str, Decoded]:
     """With monkeypatch/loss/chunked.py in the loss's place, transformers' trainer counts labels before the shift."""
     if reader.get("method.name") in PREFERENCE:
@@ -718,10 +726,11 @@ ENTRIES: tuple[Entry, ...] = (
     Field("unfrozen_parameters", "model.trainable", _TRAINABLE, absent="all", quiet=True),
     Derived(("model.architecture",), _architecture,
             "the architecture is what base_model's config.json says"),
+    Derived(("model.attention_span",), _span, "the window is what base_model's config.json says"),
     Always("model.weights", "all", "transformers loads every weight file of the checkpoint"),
     Heading("Adapter"),
-    Group(("adapter", "load_in_4bit", "load_in_8bit"), ("adapter.method", "model.quantization"), _adapter,
-          _propose_adapter),
+    Group(("adapter", "load_in_4bit", "load_in_8bit", "nf4_backend"),
+          ("adapter.method", "model.quantization", "model.quantizer"), _adapter, _propose_adapter),
     Field("lora_r", "adapter.rank", when=_LORA, absent=ABSENT),
     Field("lora_alpha", "adapter.alpha", when=_LORA, absent=ABSENT),
     Field("lora_dropout", "adapter.dropout", when=both(_LORA, _NO_PAIRS)),

@@ -21,6 +21,7 @@ from ftmigrate.frameworks.torchtune.chat_formats import (
     tokenizer_format,
 )
 from ftmigrate.frameworks.torchtune.older import before
+from ftmigrate.run.display import to_text
 from ftmigrate.run.rendering import Column, Conversation, Loss, Rendering, Segment, Text, Turn, When
 from ftmigrate.run.source import Decoded, Location
 
@@ -172,11 +173,13 @@ def decode(
     if builder is None:
         reason = NOT_FROM_CONFIG.get(component)
         unknown = Unresolved(f"{component}: {reason}" if reason else component)
+        given = ", ".join(f"{name}: {to_text(value)}" for name, value in args.items())
+        told = Unresolved(f"{unknown.expression} ({given})") if given else unknown
         return {
             **{name: Decoded(None, ()) for name in _SETTINGS},
             "location": Decoded(unknown, ()),
             "load_options": Decoded({}, ()),
-            "text": Decoded(unknown, _names(args, *args)),
+            "text": Decoded(told, _names(args, *args)),
             "loss_mask": Decoded(unknown, ()),
         }
     own = _parameters(component, builder, version)

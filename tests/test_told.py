@@ -1,0 +1,79 @@
+"""Differences that are easily passed over, each told at the setting and at the leaf that it comes from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ftmigrate import api
+from ftmigrate.conversion import Conversion
+from ftmigrate.conversion.ledger import Entry
+from ftmigrate.run.compare import Verdict
+from tests.conftest import FIXTURES
+
+LORA = FIXTURES / "torchtune" / "llama_lora.yaml"
+MISTRAL = (
+    "model._component_=torchtune.models.mistral.lora_mistral_7b",
+    "tokenizer._component_=torchtune.models.mistral.mistral_tokenizer",
+    "checkpointer.model_type=MISTRAL",
+)
+
+
+def _convert(*overrides: str, path: Path = LORA, exact: bool = False) -> Conversion:
+    return api.convert(str(path), "axolotl@0.21.0", "torchtune@0.6.1", overrides=overrides, exact=exact)
+
+
+def _entry(result: Conversion, path: str) -> Entry:
+    (found,) = (entry for entry in result.ledger.entries if entry.source_path == path)
+    return found
+
+
+def _verdict(result: Conversion, setting: str) -> Verdict:
+    found = [e for entry in result.ledger.entries for e in entry.effects if e.setting == setting]
+    return found[0].verdict if found else Verdict.EXACT
+
+
+def _text(result: Conversion) -> str:
+    return next(iter(result.files.values()))
+
+
+# --- model ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("longest", "verdict"), [(4096, Verdict.EXACT), (4100, Verdict.APPROXIMATE)])
+def test_a_sliding_window_counts_only_above_its_length(longest: int, verdict: Verdict) -> None:
+    result = _convert(*MISTRAL, f"tokenizer.max_seq_len={longest}")
+    assert _verdict(result, "model.attention_span") is verdict
+    if verdict is Verdict.APPROXIMATE:
+        assert "sliding_window" in _entry(result, "model._component_").note
+
+
+def test_no_window_no_difference() -> None:
+    assert _verdict(_convert("tokenizer.max_seq_len=100000"), "model.attention_span") is Verdict.EXACT
+
+
+def test_4_bit_weights_are_rounded_by_other_code() -> None:
+    result = _convert("model._component_=torchtune.models.llama3_2.qlora_llama3_2_1b")
+    entry = _entry(result, "model._component_")
+    assert entry.verdict is Verdict.APPROXIMATE
+    assert "the loss was not measured" in entry.note
+    assert result.keys["load_in_4bit"] is True
+
+
+def test_a_model_of_ones_own_is_left_to_do_at_its_place() -> None:
+    result = _convert("model._component_=mylib.my_model")
+    assert _entry(result, "model._component_").verdict is Verdict.MANUAL
+    lines = _text(result).splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith("base_model:"))
+    assert lines[at - 1] == "# TODO base_model: layers and widths: mylib.my_model"
+    assert result.keys["adapter"] == "lora"
+    assert result.keys["lora_r"] == 16
+
+
+# --- data -------------------------------------------------------------------------------------------------------
+
+
+def test_arguments_of_a_dataset_of_ones_own_are_kept() -> None:
+    text = _text(_convert(path=FIXTURES / "torchtune" / "mixed_sources.yaml"))
+    assert "# TODO datasets: mylib.my_dataset (root: data/house_style, max_turns: 6)" in text
