@@ -41,7 +41,7 @@ def _text(result: Conversion) -> str:
 # --- model ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("longest", "verdict"), [(4096, Verdict.EXACT), (4100, Verdict.APPROXIMATE)])
+@pytest.mark.parametrize(("longest", "verdict"), [(4096, Verdict.ADAPTED), (4100, Verdict.APPROXIMATE)])
 def test_a_sliding_window_counts_only_above_its_length(longest: int, verdict: Verdict) -> None:
     result = _convert(*MISTRAL, f"tokenizer.max_seq_len={longest}")
     assert _verdict(result, "model.attention_span") is verdict
@@ -50,7 +50,7 @@ def test_a_sliding_window_counts_only_above_its_length(longest: int, verdict: Ve
 
 
 def test_no_window_no_difference() -> None:
-    assert _verdict(_convert("tokenizer.max_seq_len=100000"), "model.attention_span") is Verdict.EXACT
+    assert _verdict(_convert("tokenizer.max_seq_len=100000"), "model.attention_span") is Verdict.ADAPTED
 
 
 def test_4_bit_weights_are_rounded_by_other_code() -> None:
@@ -77,3 +77,36 @@ def test_a_model_of_ones_own_is_left_to_do_at_its_place() -> None:
 def test_arguments_of_a_dataset_of_ones_own_are_kept() -> None:
     text = _text(_convert(path=FIXTURES / "torchtune" / "mixed_sources.yaml"))
     assert "# TODO datasets: mylib.my_dataset (root: data/house_style, max_turns: 6)" in text
+
+
+def test_the_prompt_is_nothing_that_plain_text_has() -> None:
+    assert "train_on_inputs" not in _convert(path=FIXTURES / "torchtune" / "text_completion.yaml").keys
+
+
+# --- loss and evaluation ----------------------------------------------------------------------------------------
+
+
+def test_a_chunked_loss_is_left_out_where_the_log_would_change() -> None:
+    same, other = _convert(), _convert("dataset.train_on_input=true")
+    assert same.keys["chunked_cross_entropy"] is True
+    plain = _convert(path=FIXTURES / "torchtune" / "text_completion.yaml")
+    assert "chunked_cross_entropy" not in plain.keys
+    entry = _entry(plain, "loss._component_")
+    assert entry.verdict is Verdict.APPROXIMATE
+    assert "chunked_cross_entropy: true is left out" in entry.note
+    assert other.keys["chunked_cross_entropy"] is True  # a chat template's BOS has no label
+
+
+def test_no_evaluation_key_without_evaluation(tmp_path: Path) -> None:
+    config = tmp_path / "evaluated.yaml"
+    more = (
+        "dataset_val: {_component_: torchtune.datasets.chat_dataset, source: json, data_files: data/val.jsonl, "
+        "conversation_column: messages, conversation_style: openai}\nrun_val_every_n_steps: 50\nbatch_size_val: 8\n"
+    )
+    config.write_text(LORA.read_text(encoding="utf-8") + more, encoding="utf-8")
+    result = api.convert(str(config), "axolotl@0.21.0", "torchtune@main", recipe="lora_finetune_distributed")
+    assert result.source["evaluation.batch_size"] == 8
+    assert not [key for key in result.keys if "eval" in key or key == "val_set_size"]
+    assert _entry(result, "batch_size_val").verdict is Verdict.DROPPED
+    settings = [e.setting for entry in _convert().ledger.entries for e in entry.effects]
+    assert not [path for path in settings if path.startswith("evaluation.") and path != "evaluation.data"]

@@ -84,6 +84,8 @@ class _Planner:
             return
         reader = self.reader()
         got = reader.setting(path)
+        if got.value is NOT_APPLICABLE:
+            return  # a key for it would have no effect; what is written next may make it apply
         if isinstance(wanted.value, Unresolved):
             self.leave_open(path, wanted.value, reader)
             return

@@ -22,6 +22,7 @@ class Spec:
     weights come out), resources (memory, speed), files (what is written where), reporting. when: the setting applies
     only then. differs: tells how two values differ, None if they are the same to training (`==` by default).
     loss: what a difference means for the user, with its measured size where known (facts of ours, in our words).
+    same_result: without it the same is done in another way, so that a run that leaves it out comes near.
     """
 
     path: str
@@ -32,6 +33,7 @@ class Spec:
     when: Condition | None = None
     differs: Callable[[object, object, Mapping[str, str]], str | None] | None = None
     loss: str = ""
+    same_result: bool = False
 
 
 def number_differs(wanted: object, got: object, _: Mapping[str, str]) -> str | None:
@@ -499,7 +501,8 @@ _SPECS: tuple[Spec, ...] = (
         "bool",
         "the loss is computed in chunks",
         effect="resources",
-        loss="more peak memory for the logits",
+        loss="the same loss, with more peak memory for the logits",
+        same_result=True,
     ),
     _s(
         "memory.lora_kernels",

@@ -363,7 +363,7 @@ def _texts(segments: tuple[Segment, ...], tokens: Tokens) -> Iterator[Proposal]:
         return
     name = found[0].name
     end = _end_token(_tail(flat, found[0]))
-    config: Entry = {"train_on_inputs": False}
+    config: Entry = {}
     if end and end not in ("{eos}", tokens.get("eos")):
         config["special_tokens"] = {"eos_token": end}
     field: Entry = {"field": name} if name != "text" else {}

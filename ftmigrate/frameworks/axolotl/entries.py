@@ -289,9 +289,15 @@ class _Shape(NamedTuple):
     drops_system: bool
     marked: bool
     name: str
+    template: str = ""
+
+
+# the described templates whose text writes a row's tools into the prompt (utils/chat_templates/templates)
+_WITH_TOOLS = frozenset({"falcon_h1", "jamba", "llama4", "qwen_25"})
 
 
 def _chat(read: _Entry) -> Rendering:
+    tools = read.text("field_tools")
     for key, what in (
         ("message_field_training", "masks that the messages say"),
         ("message_field_training_detail", "masks that the messages say"),
@@ -304,6 +310,9 @@ def _chat(read: _Entry) -> Rendering:
     if read.shared("chat_template_kwargs"):
         raise Undecodable("a chat template with arguments (chat_template_kwargs)")
     shape = _shape(read)
+    if tools is not None and shape.template in _WITH_TOOLS:
+        raise Undecodable(f"the tools of column {tools} in {shape.name} (field_tools)")
+    read.used.pop("field_tools", None)
     role_key, content_key = _message_keys(read)
     names = _role_names(read.own("roles"))
     talk = Conversation(
@@ -337,7 +346,7 @@ def _shape(read: _Entry) -> _Shape:
     known = formats().get(choice)
     if known is None:
         raise Undecodable(f"the chat template {choice}: {why_not(choice) or 'Axolotl has none of this name'}")
-    return _Shape(known.shape, known.drops_system, False, f"the {choice} chat format")
+    return _Shape(known.shape, known.drops_system, False, f"the {choice} chat format", choice)
 
 
 def _message_keys(read: _Entry) -> tuple[str, str]:

@@ -255,7 +255,10 @@ def _span(reader: Reader) -> Mapping[str, Decoded]:
     """Attention is causal without a window, but in Gemma 2 (models/*/_component_builders.py)."""
     window, longest = _WINDOWS.get(family(reader)), reader.get("sequence.max_length")
     if window is None or (isinstance(longest, int) and longest <= window):
-        return {"model.attention_span": Decoded(External(f"config.json of {reader.get('model.base')}"))}
+        as_told = External(f"config.json of {reader.get('model.base')}")
+        return {
+            "model.attention_span": Decoded(as_told, ("model._component_",), "no row is longer than a window of it")
+        }
     why = "whatever sliding_window the checkpoint's config.json has"
     args = ("model._component_", "tokenizer.max_seq_len")
     return {"model.attention_span": Decoded("every earlier token", args, why)}
