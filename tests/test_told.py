@@ -89,7 +89,8 @@ def test_the_prompt_is_nothing_that_plain_text_has() -> None:
 def test_a_chunked_loss_is_left_out_where_the_log_would_change() -> None:
     same, other = _convert(), _convert("dataset.train_on_input=true")
     assert same.keys["chunked_cross_entropy"] is True
-    plain = _convert(path=FIXTURES / "torchtune" / "text_completion.yaml")
+    loss = "loss._component_=torchtune.modules.loss.CEWithChunkedOutputLoss"
+    plain = _convert(loss, path=FIXTURES / "torchtune" / "text_completion.yaml")
     assert "chunked_cross_entropy" not in plain.keys
     entry = _entry(plain, "loss._component_")
     assert entry.verdict is Verdict.APPROXIMATE
@@ -110,3 +111,12 @@ def test_no_evaluation_key_without_evaluation(tmp_path: Path) -> None:
     assert _entry(result, "batch_size_val").verdict is Verdict.DROPPED
     settings = [e.setting for entry in _convert().ledger.entries for e in entry.effects]
     assert not [path for path in settings if path.startswith("evaluation.") and path != "evaluation.data"]
+
+
+def test_blanks_that_a_tokenizer_takes_off_are_told() -> None:
+    """torchtune's sentencepiece tokenizers take blanks, and nothing else, off the end of each message (_utils.py)."""
+    source = ("dataset._component_=torchtune.datasets.instruct_dataset", "~dataset.conversation_column",
+              "~dataset.conversation_style")  # fmt: skip
+    note = _entry(_convert(*MISTRAL, *source), "dataset._component_").note
+    assert "blanks at the end of a message" in note
+    assert "white space around a column" not in note

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ftmigrate.run.conditions import Condition, is_, is_not
 from ftmigrate.run.methods import PREFERENCE, SUPERVISED
 from ftmigrate.run.model import NOT_APPLICABLE, Symbol
-from ftmigrate.run.rendering import PADDED, PLAIN, Difference, Rendering, compare
+from ftmigrate.run.rendering import PADDED, PLAIN, TRAILING, Difference, Rendering, compare
 
 SOURCE_PREFIX = "data.sources[]."
 
@@ -76,6 +76,8 @@ def _words(difference: Difference) -> str:
         return f"{detail} ({size if known else 'not measured'})"
     if where == PADDED:
         return f"in rows with white space around a column {detail} (measured 8.8e-4 where 7 of 48 replies had some)"
+    if where == TRAILING:
+        return f"in rows with blanks at the end of a message {detail} (not measured)"
     if where.startswith("empty "):
         return f"in rows with an {where} {detail}"
     rows = "" if where == PLAIN else f" in rows with {where}"
