@@ -35,6 +35,8 @@ class Input:
     version_from: str
 
     def run(self, context: Context) -> Run:
+        """The complete run. Raises schema.UnknownRecipe."""
+        registry.check_recipe(self.framework, self.version, context.recipe)
         return read_document(self.framework.table(self.version), self.document, context)
 
 
@@ -154,6 +156,7 @@ def convert(
     target = registry.resolve(to)
     name = out or default_name(path, target[0], source.document.launch)
     context = Context(recipe, world_size, rows)
+    registry.check_recipe(source.framework, source.version, recipe)
     return convert_document(source.document, (source.framework, source.version), target, context, name, exact=exact)
 
 

@@ -120,6 +120,25 @@ class UnknownVersion(Exception):
         self.known = known
 
 
+class UnknownRecipe(Exception):
+    """The schema has no such recipe, or no recipes at all."""
+
+    def __init__(self, schema: Schema, name: str, known: list[str]) -> None:
+        from difflib import get_close_matches
+
+        close = get_close_matches(name, known, 1)
+        hint = f"; did you mean {close[0]}?" if close else "."
+        what = f"Known: {', '.join(known)}." if known else "It has one schema for all configs."
+        super().__init__(f"{schema.framework} {schema.version} has no recipe {name}{hint} {what}")
+
+
+def recipes(schema: Schema, layout: Layout) -> list[str]:
+    """The recipes that a config may be for; none where every config starts from one section."""
+    if not layout.root.endswith(" "):
+        return []
+    return sorted(name.removeprefix(layout.root) for name in schema.names(layout.root))
+
+
 def _directory() -> Path:
     shipped = Path(__file__).parent / "_schemas"
     return shipped if shipped.is_dir() else Path(__file__).parent.parent / "schemas"

@@ -142,6 +142,16 @@ def test_the_global_template_serves_an_entry_without_one() -> None:
     assert ignored == found.value
 
 
+@pytest.mark.parametrize(("template", "counts"), [("qwen_25", True), ("chatml", False), ("tokenizer_default", True)])
+def test_tools_count_where_the_template_writes_them(template: str, counts: bool) -> None:
+    entry: dict[str, Value] = {
+        "path": "d", "type": "chat_template", "chat_template": template, "field_tools": "functions"
+    }  # fmt: skip
+    found = decode(entry, {})["text"]
+    assert ("field_tools" in found.args) is counts
+    assert isinstance(found.value, Unresolved) is counts
+
+
 def test_only_the_arguments_that_are_there_are_named() -> None:
     entry: dict[str, Value] = {"path": "d.json", "type": {"field_input": "ctx", "format": "{input}{instruction}"}}
     found = decode(entry, {"train_on_inputs": True, "chat_template": "llama3"})
@@ -251,7 +261,7 @@ def test_raw_text() -> None:
     wanted = Rendering((Text(BOS, True), Column("body", True), Text("<|end_of_text|>", True)))
     choice = best(wanted, {"path": "org/name"}, {"bos": BOS, "eos": "<|end_of_text|>"})
     assert choice.entry == {"path": "org/name", "type": "completion", "field": "body"}
-    assert choice.config == {"train_on_inputs": False}
+    assert choice.config == {}
     assert [difference.where for difference in choice.differences] == ["empty body"]
     without = best(Rendering((Text(BOS, True), Column("text", True))), {}, LLAMA3)
     assert without.entry == {

@@ -318,6 +318,32 @@ def test_recipe(run: Run) -> None:
     assert run("show", SOURCE, "--format", "json").json["settings"]["parallel.strategy"]["value"] == "single"
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("show", SOURCE),
+        ("convert", SOURCE, "--to", "axolotl"),
+        ("convert", SOURCE.parent, "--to", "axolotl", "-o", "elsewhere"),
+        ("audit", SOURCE.parent, "--to", "axolotl"),
+        ("diff", SOURCE, SOURCE),
+        ("verify", SOURCE, SOURCE),
+    ],
+    ids=lambda command: f"{command[0]} {Path(command[1]).name}",
+)
+def test_a_recipe_that_is_none(run: Run, tmp_path: Path, command: tuple[object, ...]) -> None:
+    command = tuple(tmp_path / "out" if word == "elsewhere" else word for word in command)
+    done = run(*command, "--recipe", "lora_finetune_single_devise")
+    assert (done.status, done.out) == (2, "")
+    assert "no recipe lora_finetune_single_devise; did you mean lora_finetune_single_device?" in done.err
+    assert "qat_distributed" in done.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_recipe_may_be_told_as_its_file(run: Run) -> None:
+    done = run("show", SOURCE, "--recipe", "recipes/full_finetune_distributed.py", "--format", "json")
+    assert (done.status, done.json["recipe"]) == (0, "full_finetune_distributed")
+
+
 def test_world_size_and_rows(run: Run) -> None:
     told = ("--recipe", "lora_finetune_distributed", "--world-size", "4", "--rows", "6400", "--format", "json")
     found = run("show", SOURCE, *told).json["settings"]

@@ -76,7 +76,8 @@ def test_chat_template_has_no_bos_of_its_own() -> None:
 def test_prompt_is_trained_without_effect() -> None:
     result, _ = _convert("dpo_lora.yaml")
     (entry,) = (e for e in result.ledger.entries if e.source_path == "dataset.train_on_input")
-    assert entry.verdict is Verdict.ADAPTED
+    assert entry.verdict is Verdict.INERT
+    assert "differ in their last message only" in entry.note
     other, config = _convert("dpo_lora.yaml", "dataset.train_on_input=false")
     assert config == _convert("dpo_lora.yaml")[1]
     assert other.source["data.sources[0].loss_mask"] == result.source["data.sources[0].loss_mask"]
@@ -132,6 +133,12 @@ def test_another_reference_model_is_not_passed_over() -> None:
     assert result.source["method.reference"] == "models/other"
     assert _effects(result)["method.reference"] is Verdict.APPROXIMATE
     assert "other weights" in _notes(result, "method.reference")
+
+
+def test_the_reference_model_writes_nothing() -> None:
+    result, _ = _convert("dpo_full.yaml", "ref_checkpointer.output_dir=elsewhere")
+    (entry,) = (e for e in result.ledger.entries if e.source_path == "ref_checkpointer.output_dir")
+    assert (entry.verdict, entry.target_paths) == (Verdict.INERT, ())
 
 
 def test_rows_in_order_are_not_passed_over() -> None:

@@ -227,7 +227,9 @@ def test_a_custom_component_is_unresolved_with_all_its_arguments() -> None:
     args: dict[str, Any] = {"_component_": "mine.data", "source": "x", "nested": {"a": 1, "b": [2]}}
     found = decode("mine.data", args, LLAMA3, None, "0.6.1")
     assert found.keys() == KEYS
-    assert found["text"] == Decoded(Unresolved("mine.data"), ("source", "nested.a", "nested.b"))
+    assert found["text"] == Decoded(
+        Unresolved("mine.data (source: x, nested: a=1, b=2)"), ("source", "nested.a", "nested.b")
+    )
     assert found["loss_mask"].value == found["location"].value == Unresolved("mine.data")
     assert packing("mine.data", {"packed": True})["packed"].value is False
 

@@ -46,7 +46,7 @@ def _guarded(args: argparse.Namespace) -> int:
     from ftmigrate.api import UnreadableError
     from ftmigrate.document.model import DocumentError
     from ftmigrate.frameworks.registry import UnknownFramework
-    from ftmigrate.schema import UnknownVersion
+    from ftmigrate.schema import UnknownRecipe, UnknownVersion
 
     try:
         status: int = args.run(args)
@@ -55,7 +55,7 @@ def _guarded(args: argparse.Namespace) -> int:
         where = f"{getattr(args, 'path', '')}:{found.position.line}:{found.position.column}"
         print(f"{where}: {found.severity}: {found.message} [{found.code}]", file=sys.stderr)
         return 2
-    except (UnreadableError, UnknownFramework, UnknownVersion) as error:
+    except (UnreadableError, UnknownFramework, UnknownRecipe, UnknownVersion) as error:
         print(f"ftmigrate: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:

@@ -91,7 +91,9 @@ def convert_one(
     """Convert one config and write it to `name` (with no -o to standard output); the exit status and the ledger."""
     from ftmigrate import api
     from ftmigrate.conversion import convert
+    from ftmigrate.frameworks import registry
 
+    registry.check_recipe(source.framework, source.version, args.recipe)
     print_warnings(source.document, launch=False)
     to_file = args.output not in (None, "-")
     result = convert(source.document, (source.framework, source.version), target, context(args), name, exact=args.exact)

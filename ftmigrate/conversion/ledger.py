@@ -165,7 +165,7 @@ class _Builder:
         if not effects:
             verdict = _UNFED.get(claim.kind, Verdict.INERT)
             note = claim.why or "feeds only settings that do not apply here"
-            if claim.kind is ClaimKind.PRIVATE:
+            if claim.kind in (ClaimKind.PRIVATE, ClaimKind.CUSTOM):
                 note += f" ({_short(leaf.value)})"
             if verdict is Verdict.INERT and isinstance(leaf.value, Unresolved) and claim.kind is not ClaimKind.INERT:
                 verdict = Verdict.MANUAL
@@ -178,7 +178,10 @@ class _Builder:
         if claim.kind is ClaimKind.VARIABLE:
             notes.insert(0, claim.why)
             verdict = max(verdict, Verdict.ADAPTED)
-        return Entry(path, line, column, leaf.value, verdict, targets, "; ".join(dict.fromkeys(notes)), effects, file)
+        note = "; ".join(dict.fromkeys(notes))
+        if verdict is Verdict.MANUAL and not isinstance(leaf.value, Unresolved) and _short(leaf.value) not in note:
+            note += f" (here: {_short(leaf.value)})"
+        return Entry(path, line, column, leaf.value, verdict, targets, note, effects, file)
 
     def kept(self, leaf: Leaf) -> bool:
         """Whether a key that only this framework has stands in the target as it was."""

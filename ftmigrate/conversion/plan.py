@@ -7,7 +7,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
-from ftmigrate.document.model import Unresolved, Value, from_tree
+from ftmigrate.document.model import Unresolved, Value, format_path, from_tree
 from ftmigrate.frameworks.reader import Context, Reader
 from ftmigrate.frameworks.table import CannotSay, Field, Group, Keys, Table, plain
 from ftmigrate.run import vocabulary
@@ -85,6 +85,8 @@ class _Planner:
             return
         reader = self.reader()
         got = reader.setting(path)
+        if got.value is NOT_APPLICABLE:
+            return  # a key for it would have no effect; what is written next may make it apply
         if isinstance(wanted.value, Unresolved):
             self.leave_open(path, wanted.value, reader)
             return
@@ -167,7 +169,12 @@ class _Planner:
                 if key in self.required:
                     self.plan.keys[key] = self.required[key](value)
                 return
-        if self.source.settings[path].leaves:
+        said = reader.setting(path).leaves
+        if said:
+            # another key's value decides it in the target: that is the place to look at
+            self.plan.todo.pop(path, None)
+            self.plan.todo[format_path(said[0])] = f"{vocabulary.spec(path).meaning}: {value.expression}"
+        elif self.source.settings[path].leaves:
             self.plan.todo[path] = value.expression
 
     def sources(self) -> None:

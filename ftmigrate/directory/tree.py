@@ -46,6 +46,7 @@ def results(job: Job, given: Sequence[Item], jobs: int | None) -> Iterator[tuple
     registry.resolve(job.target)
     if job.source:
         registry.resolve(job.source)
+    registry.check_recipe_of_any(job.source, job.context.recipe)
     work = functools.partial(_examine, job)
     with pool.stoppable(), closing(pool.each(work, given, jobs or pool.cores(), _lost)) as found:
         for item, result in bar(found, len(given)):

@@ -206,9 +206,9 @@ def beyond_the_schema(framework: Framework, version: str) -> list[str]:
     found = []
     for entry in framework.table(version).entries:
         for key in getattr(entry, "keys", ()):
-            parts = to_path(key)
+            parts = to_path(key.replace("[]", ""))
             above = {".".join(map(str, parts[:length])) for length in range(1, len(parts))}
-            if key not in known and not above & free:
+            if key not in known and key.replace("[]", "") not in known and not above & free:
                 found.append(f"{key}: no version of {framework.title} has this key")
     return found
 

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from functools import cache
 
 from ftmigrate import schema
-from ftmigrate.document.model import Document, Unresolved, Value
+from ftmigrate.document.model import Document, Unresolved, Value, from_tree
 from ftmigrate.frameworks.launch import Launch
 from ftmigrate.frameworks.table import Table
 from ftmigrate.run.model import Run
@@ -91,6 +91,35 @@ def get(name: str) -> Framework:
         loaded: Framework = point.load()
         return loaded
     raise UnknownFramework(name)
+
+
+def check_recipe(framework: Framework, version: str, told: str | None) -> None:
+    """Raises schema.UnknownRecipe for a recipe that a version of a framework with recipes does not have."""
+    if told is None:
+        return
+    pinned = schema.load(framework.name, version)
+    known = schema.recipes(pinned, framework.layout)
+    name, _ = framework.table(version).recipe_of(from_tree({}), told)
+    if known and name not in known:
+        raise schema.UnknownRecipe(pinned, told, known)
+
+
+def check_recipe_of_any(source: str | None, told: str | None) -> None:
+    """The same for files whose framework (unless `source` tells it) and versions are not known yet."""
+    missing: schema.UnknownRecipe | None = None
+    for name in [source] if source else names():
+        framework, version = resolve(name)
+        for one in dict.fromkeys((version, *(() if "@" in name else framework.versions()))):
+            if not schema.recipes(schema.load(framework.name, one), framework.layout):
+                break
+            try:
+                check_recipe(framework, one, told)
+            except schema.UnknownRecipe as error:
+                missing = missing or error
+            else:
+                return
+    if missing is not None:
+        raise missing
 
 
 def resolve(text: str) -> tuple[Framework, str]:

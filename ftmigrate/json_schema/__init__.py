@@ -6,7 +6,6 @@ passes over. Which keys those are, `ftmigrate.verify.schema_level` tells.
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from functools import partial
 
 from ftmigrate.json_schema.components import Components
@@ -14,29 +13,12 @@ from ftmigrate.json_schema.draft7 import to_draft7
 from ftmigrate.json_schema.nested import Nested
 from ftmigrate.json_schema.sections import Definitions, Sections
 from ftmigrate.json_schema.types import Json
-from ftmigrate.schema import Layout, Schema
+from ftmigrate.schema import Layout, Schema, UnknownRecipe, recipes
 
 DRAFTS = ("2020-12", "7")
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 __all__ = ["DRAFTS", "Json", "UnknownRecipe", "export", "recipes"]
-
-
-class UnknownRecipe(Exception):
-    """The schema has no such recipe, or no recipes at all."""
-
-    def __init__(self, schema: Schema, name: str, known: list[str]) -> None:
-        close = get_close_matches(name, known, 1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        what = f"Known: {', '.join(known)}." if known else "It has one schema for all configs."
-        super().__init__(f"{schema.framework} {schema.version} has no recipe {name}{hint} {what}".replace("  ", " "))
-
-
-def recipes(schema: Schema, layout: Layout) -> list[str]:
-    """The names that `export` takes as `recipe`; none where every config starts from one section."""
-    if not layout.root.endswith(" "):
-        return []
-    return sorted(name.removeprefix(layout.root) for name in schema.sections if name.startswith(layout.root))
 
 
 def export(

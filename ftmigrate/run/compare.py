@@ -51,7 +51,7 @@ class Comparison:
         if vocabulary.spec(self.path).effect == "reporting":
             return Verdict.INERT
         got = self.target.value if self.target else None
-        if _off(got) and not _off(self.source.value):
+        if _off(got) and not _off(self.source.value) and not vocabulary.spec(self.path).same_result:
             return Verdict.DROPPED
         return Verdict.APPROXIMATE
 
@@ -77,7 +77,7 @@ def unknown(value: object) -> str | None:
 
 
 def _off(value: object) -> bool:
-    return value is None or value is False or value in ("none", "no", ())
+    return value is None or value is False or value is NOT_APPLICABLE or value in ("none", "no", ())
 
 
 def compare(source: Run, target: Run) -> Iterator[Comparison]:

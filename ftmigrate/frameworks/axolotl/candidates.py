@@ -14,6 +14,7 @@ from ftmigrate.frameworks.axolotl.formats import formats
 from ftmigrate.frameworks.axolotl.prompts import TYPES
 from ftmigrate.run.rendering import (
     PADDED,
+    TRAILING,
     ChatFormat,
     Column,
     Conversation,
@@ -363,7 +364,7 @@ def _texts(segments: tuple[Segment, ...], tokens: Tokens) -> Iterator[Proposal]:
         return
     name = found[0].name
     end = _end_token(_tail(flat, found[0]))
-    config: Entry = {"train_on_inputs": False}
+    config: Entry = {}
     if end and end not in ("{eos}", tokens.get("eos")):
         config["special_tokens"] = {"eos_token": end}
     field: Entry = {"field": name} if name != "text" else {}
@@ -383,5 +384,5 @@ def weight(found: Sequence[Difference]) -> tuple[int, int, int, int]:
     """Differences in the text of ordinary rows, of rows with outer blanks, in masks, in rows with an empty column."""
     texts = [item.where for item in found if item.kind == "text"]
     empty = sum(where.startswith("empty") for where in texts)
-    padded = texts.count(PADDED)
+    padded = texts.count(PADDED) + texts.count(TRAILING)
     return len(texts) - padded - empty, padded, len(found) - len(texts), empty

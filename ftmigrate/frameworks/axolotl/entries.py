@@ -188,7 +188,12 @@ def _custom(read: Entry, given: Mapping[str, Value]) -> Rendering:
 # --- chat templates ---------------------------------------------------------------------------------------------
 
 
+# the described templates whose text writes a row's tools into the prompt (utils/chat_templates/templates)
+_WITH_TOOLS = frozenset({"falcon_h1", "jamba", "llama4", "qwen_25"})
+
+
 def _chat(read: Entry) -> Rendering:
+    tools = read.text("field_tools")
     for key, what in (
         ("message_field_training", "masks that the messages say"),
         ("message_field_training_detail", "masks that the messages say"),
@@ -203,6 +208,9 @@ def _chat(read: Entry) -> Rendering:
         shape = external(read, f"the chat format of mistral-common's tokenizer, of {place}")
     else:
         shape = shape_of(read)
+    if tools is not None and (shape.template is None or shape.template in _WITH_TOOLS):
+        raise Undecodable(f"the tools of column {tools} in {shape.name} (field_tools)")
+    read.used.pop("field_tools", None)
     role_key, content_key = _message_keys(read)
     names = _role_names(read.own("roles"))
     if (read.text("template_thinking_key") or THOUGHT) != THOUGHT:

@@ -215,8 +215,6 @@ OTHER: tuple[Entry, ...] = (
 
     # quantised base weights
     Private("bnb_config_kwargs", "further arguments of bitsandbytes", off=(None, {}), when=_NF4),
-    Private("nf4_backend", "torchao instead of bitsandbytes stores the 4-bit weights", off=(None, "bitsandbytes"),
-            when=_NF4),
     Private("qlora_sharded_model_loading", "memory while loading: 4-bit weights are quantised on one device and sent",
             off=(None, False), when=both(_NF4, _FSDP)),
     Private("quantize_moe_experts", "experts are quantised too", when=is_not("model.quantization", "none")),

@@ -17,7 +17,7 @@ from ftmigrate.frameworks.axolotl.candidates import Entry, Proposal, Tokens, pro
 from ftmigrate.frameworks.axolotl.entries import decode
 from ftmigrate.frameworks.axolotl.places import entry_of
 from ftmigrate.memo import remember
-from ftmigrate.run.rendering import PADDED, Difference, Rendering, compare, outcomes, samples
+from ftmigrate.run.rendering import PADDED, TRAILING, Difference, Rendering, compare, outcomes, samples
 
 
 class Choice(NamedTuple):
@@ -119,7 +119,7 @@ def _distance(wanted: Rendering, got: Rendering, tokens: Tokens) -> int:
     """How many characters of ordinary rows stand between what the two texts share at start and end."""
     total = 0
     for kind, row in samples(wanted, got):
-        if kind == PADDED or kind.startswith("empty"):
+        if kind in (PADDED, TRAILING) or kind.startswith("empty"):
             continue
         first, second = ("".join(piece.text for piece in pieces or ()) for pieces in outcomes(wanted, got, row, tokens))
         if not first:  # refused by the source too

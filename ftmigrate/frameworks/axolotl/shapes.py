@@ -26,7 +26,8 @@ _ROLES = ("system", "user", "assistant", "tool")
 class Shape(NamedTuple):
     """drops_system: system messages are left out. marked: headers count as contents.
 
-    closes_prompt: what ends a conversation stands before the generation prompt too.
+    closes_prompt: what ends a conversation stands before the generation prompt too. template: its name among Axolotl's
+    own, "" for one written out, None for one that is only referred to.
     """
 
     format: ChatFormat
@@ -34,6 +35,7 @@ class Shape(NamedTuple):
     drops_system: bool = False
     marked: bool = False
     closes_prompt: bool = False
+    template: str | None = ""
 
 
 def shape_of(read: Entry, spliced: bool = False) -> Shape:
@@ -57,7 +59,7 @@ def _named(read: Entry, choice: str, spliced: bool) -> Shape:
     if known is not None and spliced and known.opens:
         return external(read, f"the chat template {choice}, cut behind its generation prompt")
     if known is not None:
-        return Shape(known.shape, f"the {choice} chat format", known.drops_system)
+        return Shape(known.shape, f"the {choice} chat format", known.drops_system, template=choice)
     if choice not in catalogue():
         raise Undecodable(f"the chat template {choice}: Axolotl has none of this name")
     return external(read, f"the chat template {choice} ({why_not(choice)})")
@@ -110,4 +112,4 @@ def external(read: Entry, reference: str) -> Shape:
     ends = read.shared("eot_tokens")
     end = "".join(map(str, ends)) if isinstance(ends, list) else "{eos}"
     turns = {role: TurnFormat(f"⟨{role}⟩", f"⟨end of turn⟩{end}") for role in _ROLES}
-    return Shape(ChatFormat(turns, prefix=f"⟨{reference}⟩", external=reference), reference)
+    return Shape(ChatFormat(turns, prefix=f"⟨{reference}⟩", external=reference), reference, template=None)

@@ -100,6 +100,9 @@ def _adapter(keys: Keys, _: Reader) -> Mapping[str, Decoded]:
     return {
         "adapter.method": Decoded(method, ("adapter",) if "adapter" in keys else ()),
         "model.quantization": Decoded(stored, named),
+        "model.quantizer": Decoded(
+            keys.get("nf4_backend", "bitsandbytes"), ("nf4_backend",) if four and "nf4_backend" in keys else ()
+        ),
     }
 
 
@@ -530,16 +533,43 @@ def _architecture(reader: Reader) -> Mapping[str, Decoded]:
     return {"model.architecture": Decoded(External(f"config.json of {_base(reader)}"), ("base_model",))}
 
 
-def _normalisation(reader: Reader) -> Mapping[str, Decoded]:
+def _span(reader: Reader) -> Mapping[str, Decoded]:
+    why = "sliding_window there; overrides_of_model_config: {sliding_window: N} with N from sequence_len on undoes it"
+    return {"model.attention_span": Decoded(External(f"config.json of {_base(reader)}"), ("base_model",), why)}
+
+
+_CHUNKED = ("chunked_cross_entropy",)
+_MORE_COUNTED = ", and the first of each row"
+
+
+def _normalisation(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     """With monkeypatch/loss/chunked.py in the loss's place, transformers' trainer counts labels before the shift."""
+    chunked = bool(keys.get("chunked_cross_entropy"))
+    found = {"memory.chunked_loss": Decoded(chunked, tuple(keys))}
     method = reader.get("method.name")
     if method not in SUPERVISED:
-        return {"gradient.loss_normalisation": Decoded(methods.NORMALISED.get(str(method), "pairs of the step"))}
+        other = methods.NORMALISED.get(str(method), "pairs of the step")
+        return {**found, "gradient.loss_normalisation": Decoded(other)}
     alone = reader.get("parallel.strategy") == "single"
     text = "tokens of the step" if alone else "tokens of the step, each device by itself"
-    if reader.get("memory.chunked_loss") and _trains_bos(reader):
-        text += ", and the first of each row"
-    return {"gradient.loss_normalisation": Decoded(text)}
+    if chunked and _trains_bos(reader):
+        text += _MORE_COUNTED
+    # core/builders/base.py sets average_tokens_across_devices to False
+    return {**found, "gradient.loss_normalisation": Decoded(text)}
+
+
+def _propose_chunked(wanted: Mapping[str, Any], reader: Reader) -> Iterator[Mapping[str, Value]]:
+    """Not where memory would be saved at the cost of other figures in the log."""
+    if not wanted.get("memory.chunked_loss"):
+        yield {}
+    elif _trains_bos(reader) and not str(wanted.get("gradient.loss_normalisation")).endswith(_MORE_COUNTED):
+        raise CannotSay(
+            "chunked_cross_entropy: true is left out: it counts the first token of each row besides, so that logged loss "
+            "and gradient norm would be smaller than the source's (by 0.3 % in rows of 350 tokens); add it if memory for "
+            "the logits runs short"
+        )
+    else:
+        yield {"chunked_cross_entropy": True}
 
 
 def _trains_bos(reader: Reader) -> bool:
@@ -732,10 +762,11 @@ ENTRIES: tuple[Entry, ...] = (
     Field("unfrozen_parameters", "model.trainable", _TRAINABLE, absent="all", quiet=True),
     Derived(("model.architecture",), _architecture,
             "the architecture is what base_model's config.json says"),
+    Derived(("model.attention_span",), _span, "the window is what base_model's config.json says"),
     Always("model.weights", "all", "transformers loads every weight file of the checkpoint"),
     Heading("Adapter"),
-    Group(("adapter", "load_in_4bit", "load_in_8bit"), ("adapter.method", "model.quantization"), _adapter,
-          _propose_adapter),
+    Group(("adapter", "load_in_4bit", "load_in_8bit", "nf4_backend"),
+          ("adapter.method", "model.quantization", "model.quantizer"), _adapter, _propose_adapter),
     Field("lora_r", "adapter.rank", when=_LORA, absent=ABSENT),
     Field("lora_alpha", "adapter.alpha", when=_LORA, absent=ABSENT),
     Field("lora_dropout", "adapter.dropout", when=both(_LORA, _WITH_DROPOUT)),
@@ -818,8 +849,6 @@ ENTRIES: tuple[Entry, ...] = (
     Field("lr_scheduler_kwargs.num_cycles", "schedule.cycles", absent=0.5, quiet=True),
     Field("cosine_min_lr_ratio", "schedule.min_ratio", absent=0.0, quiet=True),
     Field("max_grad_norm", "gradient.max_norm", _CLIP, absent=1.0),
-    Derived(("gradient.loss_normalisation",), _normalisation,
-            "core/builders/base.py sets average_tokens_across_devices to False"),
     Heading("Precision"),
     Group(("bf16", "fp16", "bfloat16", "float16"), ("precision.weights", "precision.autocast"), _precision,
           _propose_precision),
@@ -830,7 +859,7 @@ ENTRIES: tuple[Entry, ...] = (
           absent=lambda view: view.get("method.name") not in SUPERVISED),  # TRL's own default is true
     Field("activation_offloading", "memory.activation_offloading", names(_OFFLOAD), absent="none"),
     Field("torch_compile", "memory.compile", absent=False),
-    Field("chunked_cross_entropy", "memory.chunked_loss", absent=False, quiet=True),
+    Group(_CHUNKED, ("memory.chunked_loss", "gradient.loss_normalisation"), _normalisation, _propose_chunked),
     Group(_KERNELS, ("memory.lora_kernels",), _kernels, _propose_kernels, when=_LORA),
     Heading("Devices"),
     Group(("fsdp_version", "fsdp_config.auto_wrap_policy", "deepspeed"), ("parallel.strategy", "parallel.wrapping"),

@@ -21,6 +21,7 @@ from ftmigrate.frameworks.torchtune.chat_formats import (
     tokenizer_format,
 )
 from ftmigrate.frameworks.torchtune.older import before
+from ftmigrate.run.display import to_text
 from ftmigrate.run.rendering import Column, Conversation, Loss, Rendering, Segment, Text, Turn, When
 from ftmigrate.run.source import Decoded, Location
 
@@ -123,6 +124,11 @@ _SHARED = (
     "only what the two replies do not share changes the loss: whatever else is trained, in the header or before, gives "
     "both the same term, as long as the rows' two conversations differ in their last message only"
 )
+PROMPT_CANCELS = (
+    "the trained prompt adds the same log probability to both replies, and the loss takes their difference "
+    "(rlhf/loss/dpo.py): no effect as long as a row's two conversations differ in their last message only. Logged rewards "
+    "and log probabilities count it"
+)
 _SHAREGPT = {"system": "system", "human": "user", "gpt": "assistant"}
 _OPENAI = {role: role for role in ("system", "user", "assistant")}
 _LOADERS = ("json", "csv", "text", "parquet", "arrow")
@@ -167,11 +173,13 @@ def decode(
     if builder is None:
         reason = NOT_FROM_CONFIG.get(component)
         unknown = Unresolved(f"{component}: {reason}" if reason else component)
+        given = ", ".join(f"{name}: {to_text(value)}" for name, value in args.items())
+        told = Unresolved(f"{unknown.expression} ({given})") if given else unknown
         return {
             **{name: Decoded(None, ()) for name in _SETTINGS},
             "location": Decoded(unknown, ()),
             "load_options": Decoded({}, ()),
-            "text": Decoded(unknown, _names(args, *args)),
+            "text": Decoded(told, _names(args, *args)),
             "loss_mask": Decoded(unknown, ()),
         }
     own = _parameters(component, builder, version)
@@ -296,7 +304,7 @@ class _Reader:
             return {
                 "text": Decoded(chosen, _names(self.args, *fed)),
                 "rejected": Decoded(rejected, _names(self.args, *fed)),
-                "loss_mask": Decoded(chosen, _names(self.args, *masked), _SHARED),
+                "loss_mask": Decoded(chosen, (), _SHARED),
             }
         used = self._rendering(fed + masked)
         return {

@@ -41,13 +41,13 @@ def loss(reader: Reader) -> Mapping[str, Decoded]:
 
 def reference(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     """LoRA recipes switch the adapter off; the full one loads a second checkpoint and freezes it."""
-    args = tuple(keys)
     if reader.recipe != "full_dpo_distributed":
         return {"method.reference": Decoded("the starting weights", ())}
     section = reader.value("ref_checkpointer")
     own = reader.value("checkpointer")
     if not isinstance(section, dict):
-        return {"method.reference": Decoded(Unresolved("ref_checkpointer is missing"), args)}
+        return {"method.reference": Decoded(Unresolved("ref_checkpointer is missing"), tuple(keys))}
+    args = tuple(key for key in keys if key != "ref_checkpointer")
     wanted, given = (
         {part: tree.get(part) for part in _IDENTITY} for tree in (own if own is not ABSENT else {}, section)
     )

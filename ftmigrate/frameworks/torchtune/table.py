@@ -30,7 +30,7 @@ from ftmigrate.frameworks.table import (
     Unread,
     names,
 )
-from ftmigrate.frameworks.torchtune import checkpoint, objectives, older, other_recipes, recipes, sources
+from ftmigrate.frameworks.torchtune import checkpoint, datasets, objectives, older, other_recipes, recipes, sources
 from ftmigrate.frameworks.torchtune.chat_formats import tokenizer_format
 from ftmigrate.run.conditions import Condition, View, is_, is_not
 from ftmigrate.run.methods import PREFERENCE
@@ -152,9 +152,11 @@ def _model(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     here = ("model._component_",) if name is not None else ()
     if name is not None and not parameters:
         custom = Unresolved(str(name))
+        adapted = "lora" in str(name) or reader.present("model.lora_rank")
         return {
-            "adapter.method": Decoded("lora" if "lora" in str(name) else "none", here),
+            "adapter.method": Decoded("lora" if adapted else "none", here),
             "model.quantization": Decoded("none"),
+            "model.quantizer": Decoded("torchao"),
             "model.architecture": Decoded(custom, here),
         }
     quantized = keys.get("model.quantize_base", default_of("model.quantize_base", reader))
@@ -169,6 +171,7 @@ def _model(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     return {
         "adapter.method": Decoded("lora" if "lora_rank" in parameters else "none", here),
         "model.quantization": Decoded("nf4" if quantized is True else "none", said),
+        "model.quantizer": Decoded("torchao", said),
         "model.architecture": Decoded(
             External(f"config.json of {base}{odd}"), (*here, *shape, "checkpointer.model_type"), why
         ),
@@ -242,6 +245,24 @@ def _propose_targets(wanted: Mapping[str, Any], _: Reader) -> Iterator[Mapping[s
 def _attention(reader: Reader) -> Mapping[str, Decoded]:
     """Gemma 2 caps the attention scores, which transformers' eager attention does and its sdpa leaves out."""
     return {"model.attention": Decoded("eager" if family(reader) == "gemma2" else "sdpa")}
+
+
+# families whose hub models may see only so many tokens back, with the smallest such window of the family: Mistral-7B-v0.1
+# and Phi-3-mini-4k-instruct (`sliding_window` in config.json; others of the family have a larger one or none)
+_WINDOWS = {"mistral": 4096, "phi3": 2047}
+
+
+def _span(reader: Reader) -> Mapping[str, Decoded]:
+    """Attention is causal without a window, but in Gemma 2 (models/*/_component_builders.py)."""
+    window, longest = _WINDOWS.get(family(reader)), reader.get("sequence.max_length")
+    if window is None or (isinstance(longest, int) and longest <= window):
+        as_told = External(f"config.json of {reader.get('model.base')}")
+        return {
+            "model.attention_span": Decoded(as_told, ("model._component_",), "no row is longer than a window of it")
+        }
+    why = "whatever sliding_window the checkpoint's config.json has"
+    args = ("model._component_", "tokenizer.max_seq_len")
+    return {"model.attention_span": Decoded("every earlier token", args, why)}
 
 
 def _base(reader: Reader) -> Mapping[str, Decoded]:
@@ -633,7 +654,7 @@ ENTRIES: tuple[Entry, ...] = (
     Group(("output_dir", "checkpointer.output_dir"), ("saving.output_dir",), _output),
     Heading("Model"),
     Group(("model._component_", "model.quantize_base", *_DIMENSIONS, "checkpointer.model_type"),
-          ("adapter.method", "model.quantization", "model.architecture"), _model),
+          ("adapter.method", "model.quantization", "model.quantizer", "model.architecture"), _model),
     Group(("model.lora_attn_modules", "model.apply_lora_to_mlp", "model.apply_lora_to_output"),
           ("adapter.target_modules",), _targets, _propose_targets, when=_LORA),
     Field("model.lora_rank", "adapter.rank", when=_LORA),
@@ -664,6 +685,7 @@ ENTRIES: tuple[Entry, ...] = (
     Missing("model.revision"),
     Missing("model.trust_remote_code", False),
     Derived(("model.attention",), _attention, "modules/attention.py, models/gemma2/_attention.py"),
+    Derived(("model.attention_span",), _span, "models/*/_component_builders.py"),
     Missing("model.trainable", "all"),
     Heading("Tokenizer"),
     Group(_TOKENIZER_FILES, ("tokenizer.source",), _tokenizer),
@@ -716,6 +738,7 @@ ENTRIES: tuple[Entry, ...] = (
     Missing("hub.push_to"),
     Heading("Data"),
     sources.ENTRY,
+    *(Unread(f"{place}.train_on_input", datasets.PROMPT_CANCELS, when=_PAIRS) for place in ("dataset", "dataset[]")),
     Field("shuffle", "data.shuffle"),
     Derived(("data.order",), _order, "the sampler's seed is fixed at 0 in every recipe, whatever `seed` says"),
     Always("data.prepared_path", "fresh for this run", "rows are tokenised as they are needed; nothing is kept"),

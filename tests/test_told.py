@@ -1,0 +1,122 @@
+"""Differences that are easily passed over, each told at the setting and at the leaf that it comes from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ftmigrate import api
+from ftmigrate.conversion import Conversion
+from ftmigrate.conversion.ledger import Entry
+from ftmigrate.run.compare import Verdict
+from tests.conftest import FIXTURES
+
+LORA = FIXTURES / "torchtune" / "llama_lora.yaml"
+MISTRAL = (
+    "model._component_=torchtune.models.mistral.lora_mistral_7b",
+    "tokenizer._component_=torchtune.models.mistral.mistral_tokenizer",
+    "checkpointer.model_type=MISTRAL",
+)
+
+
+def _convert(*overrides: str, path: Path = LORA, exact: bool = False) -> Conversion:
+    return api.convert(str(path), "axolotl@0.21.0", "torchtune@0.6.1", overrides=overrides, exact=exact)
+
+
+def _entry(result: Conversion, path: str) -> Entry:
+    (found,) = (entry for entry in result.ledger.entries if entry.source_path == path)
+    return found
+
+
+def _verdict(result: Conversion, setting: str) -> Verdict:
+    found = [e for entry in result.ledger.entries for e in entry.effects if e.setting == setting]
+    return found[0].verdict if found else Verdict.EXACT
+
+
+def _text(result: Conversion) -> str:
+    return next(iter(result.files.values()))
+
+
+# --- model ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("longest", "verdict"), [(4096, Verdict.ADAPTED), (4100, Verdict.APPROXIMATE)])
+def test_a_sliding_window_counts_only_above_its_length(longest: int, verdict: Verdict) -> None:
+    result = _convert(*MISTRAL, f"tokenizer.max_seq_len={longest}")
+    assert _verdict(result, "model.attention_span") is verdict
+    if verdict is Verdict.APPROXIMATE:
+        assert "sliding_window" in _entry(result, "model._component_").note
+
+
+def test_no_window_no_difference() -> None:
+    assert _verdict(_convert("tokenizer.max_seq_len=100000"), "model.attention_span") is Verdict.ADAPTED
+
+
+def test_4_bit_weights_are_rounded_by_other_code() -> None:
+    result = _convert("model._component_=torchtune.models.llama3_2.qlora_llama3_2_1b")
+    entry = _entry(result, "model._component_")
+    assert entry.verdict is Verdict.APPROXIMATE
+    assert "the loss was not measured" in entry.note
+    assert result.keys["load_in_4bit"] is True
+
+
+def test_a_model_of_ones_own_is_left_to_do_at_its_place() -> None:
+    result = _convert("model._component_=mylib.my_model")
+    assert _entry(result, "model._component_").verdict is Verdict.MANUAL
+    lines = _text(result).splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith("base_model:"))
+    assert lines[at - 1] == "# TODO base_model: layers and widths: mylib.my_model"
+    assert result.keys["adapter"] == "lora"
+    assert result.keys["lora_r"] == 16
+
+
+# --- data -------------------------------------------------------------------------------------------------------
+
+
+def test_arguments_of_a_dataset_of_ones_own_are_kept() -> None:
+    text = _text(_convert(path=FIXTURES / "torchtune" / "mixed_sources.yaml"))
+    assert "# TODO datasets: mylib.my_dataset (root: data/house_style, max_turns: 6)" in text
+
+
+def test_the_prompt_is_nothing_that_plain_text_has() -> None:
+    assert "train_on_inputs" not in _convert(path=FIXTURES / "torchtune" / "text_completion.yaml").keys
+
+
+# --- loss and evaluation ----------------------------------------------------------------------------------------
+
+
+def test_a_chunked_loss_is_left_out_where_the_log_would_change() -> None:
+    same, other = _convert(), _convert("dataset.train_on_input=true")
+    assert same.keys["chunked_cross_entropy"] is True
+    loss = "loss._component_=torchtune.modules.loss.CEWithChunkedOutputLoss"
+    plain = _convert(loss, path=FIXTURES / "torchtune" / "text_completion.yaml")
+    assert "chunked_cross_entropy" not in plain.keys
+    entry = _entry(plain, "loss._component_")
+    assert entry.verdict is Verdict.APPROXIMATE
+    assert "chunked_cross_entropy: true is left out" in entry.note
+    assert other.keys["chunked_cross_entropy"] is True  # a chat template's BOS has no label
+
+
+def test_no_evaluation_key_without_evaluation(tmp_path: Path) -> None:
+    config = tmp_path / "evaluated.yaml"
+    more = (
+        "dataset_val: {_component_: torchtune.datasets.chat_dataset, source: json, data_files: data/val.jsonl, "
+        "conversation_column: messages, conversation_style: openai}\nrun_val_every_n_steps: 50\nbatch_size_val: 8\n"
+    )
+    config.write_text(LORA.read_text(encoding="utf-8") + more, encoding="utf-8")
+    result = api.convert(str(config), "axolotl@0.21.0", "torchtune@main", recipe="lora_finetune_distributed")
+    assert result.source["evaluation.batch_size"] == 8
+    assert not [key for key in result.keys if "eval" in key or key == "val_set_size"]
+    assert _entry(result, "batch_size_val").verdict is Verdict.DROPPED
+    settings = [e.setting for entry in _convert().ledger.entries for e in entry.effects]
+    assert not [path for path in settings if path.startswith("evaluation.") and path != "evaluation.data"]
+
+
+def test_blanks_that_a_tokenizer_takes_off_are_told() -> None:
+    """torchtune's sentencepiece tokenizers take blanks, and nothing else, off the end of each message (_utils.py)."""
+    source = ("dataset._component_=torchtune.datasets.instruct_dataset", "~dataset.conversation_column",
+              "~dataset.conversation_style")  # fmt: skip
+    note = _entry(_convert(*MISTRAL, *source), "dataset._component_").note
+    assert "blanks at the end of a message" in note
+    assert "white space around a column" not in note
