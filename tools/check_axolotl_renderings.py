@@ -274,8 +274,10 @@ def chats() -> Iterator[Case]:
         named = {**own, "chat_template": name}
         yield Case(f"{name}, model named mistral", named, config, rows, eos, model="my-Mistral")
     for name in ("qwen3", "qwen3_5"):
-        for what, config in (("", {}), (", train_on_inputs", {"train_on_inputs": True})):
-            yield Case(f"{name}, thoughts{what}", {**own, "chat_template": name}, config, thoughts(), "<|im_end|>")
+        for trained in (False, True):
+            note = f"{name}, thoughts{', train_on_inputs' if trained else ''}"
+            chosen = {**own, "chat_template": name}
+            yield Case(note, chosen, {"train_on_inputs": trained}, thoughts(), "<|im_end|>")
         spread = {**own, "chat_template": name, "train_on_eos": "last"}
         yield Case(f"{name}, thoughts, last eos", spread, {}, thoughts(), "<|im_end|>")
     sharegpt = {"type": "chat_template", "chat_template": "llama3", "field_messages": "conversations"}
