@@ -8,10 +8,11 @@ from typing import Any
 
 from ftmigrate import __version__, schema
 from ftmigrate.conversion import ledger as ledgers
-from ftmigrate.conversion import write
+from ftmigrate.conversion import upgrade, write
 from ftmigrate.conversion.ledger import Ledger
 from ftmigrate.conversion.plan import Plan, plan
-from ftmigrate.document.model import Document, Launched, Value, format_path
+from ftmigrate.document.edit import CannotEdit
+from ftmigrate.document.model import Document, Launched, Value, format_path, from_tree
 from ftmigrate.frameworks.reader import Context, Reader, read
 from ftmigrate.frameworks.registry import Command, Framework
 from ftmigrate.frameworks.table import Table
@@ -66,6 +67,8 @@ def convert(
     known = replace(context, recipe=None, world_size=_number(run["parallel.world_size"]),
                     nodes=nodes if isinstance(nodes := run["launch.nodes"], int | Symbol) else None)  # fmt: skip
     required = _required(to, to_version)
+    if framework is to and upgrade.editable(document):
+        return _edited(document, run, to, version, table, known, required, head, out, exact)
     planned = plan(run, table, known, required, _own(document, run, to, table), exact=exact)
     reason = planned.reasons.get("method.name")
     if reason is not None:
@@ -88,6 +91,52 @@ def convert(
     spans = {format_path(path): leaf.span or leaf.key for path, leaf in back.leaves.items()}
     lines = {path: span.start.line for path, span in spans.items() if span}
     return Conversion({out: text}, account, run, written, commands, keys, lines)
+
+
+def _edited(
+    document: Document,
+    run: Run,
+    to: Framework,
+    version: str,
+    table: Table,
+    context: Context,
+    required: Mapping[str, Any],
+    head: Mapping[str, object],
+    out: str,
+    exact: bool,
+) -> Conversion:
+    """Between versions of one framework: the source's own text with as few edits as keep the run what it was."""
+    target = (to, table.version)
+    if to.edit is None:
+        return _refuse(document, run, head, target, f"{to.title} configs cannot be upgraded yet")
+    removed = upgrade.gone(document, to, version, table.version)
+    kept = upgrade.without(document.tree, [one.path for one in removed])
+    own = {key: value for key, value in kept.items() if value is not None}
+    planned = plan(run, table, context, required, own, exact=exact, sparing=True)
+    wanted = upgrade.merged(kept, planned, own)
+    back = from_tree(wanted, document.name)
+    draft = read(table, back, replace(context, world_size=None, nodes=None))
+    renamed = upgrade.renames(removed, run, draft, kept)
+    try:
+        text, edits = to.edit(document, wanted, renamed, upgrade.places(table, wanted))
+    except CannotEdit as reason:
+        return _refuse(document, run, head, target, str(reason))
+    back = to.parse(text.encode(), out, ())
+    written = read(table, back, context)
+    entries = ledgers.build(document, run, written, back, planned.reasons | {
+        setting: one.why for one in removed for setting in run.claims[one.path].settings
+    })  # fmt: skip
+    account = Ledger(
+        head,
+        {"framework": to.name, "version": table.version, "paths": [out]},
+        entries,
+        notes=_notes(document, run),
+        edits=tuple(upgrade.account(edits, removed, run, written)),
+    )
+    keys = {format_path(path): leaf.value for path, leaf in back.leaves.items()}
+    spans = {format_path(path): leaf.span or leaf.key for path, leaf in back.leaves.items()}
+    lines = {path: span.start.line for path, span in spans.items() if span}
+    return Conversion({out: text}, account, run, written, to.commands(written, out), keys, lines)
 
 
 def _command(launch: Launched) -> Mapping[str, object]:

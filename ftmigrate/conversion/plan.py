@@ -47,6 +47,7 @@ class _Planner:
     context: Context
     exact: bool
     required: Mapping[str, Any]
+    sparing: bool = False
     plan: Plan = field(default_factory=Plan)
     tried: set[tuple[str, str]] = field(default_factory=set)
     _reader: tuple[str, Reader] | None = None
@@ -88,7 +89,7 @@ class _Planner:
             self.leave_open(path, wanted.value, reader)
             return
         same = vocabulary.difference(path, wanted.value, got.value, self.source.tokens) is None
-        if same and (got.leaves or not wanted.leaves):
+        if same and (got.leaves or not wanted.leaves or self.sparing):
             return
         for entry in self.table.by_setting.get(path, ()):
             if entry.when is not None and not entry.when.holds(reader):
@@ -206,10 +207,11 @@ def plan(
     own: Mapping[str, Value] | None = None,
     *,
     exact: bool = False,
+    sparing: bool = False,
 ) -> Plan:
     """The target's keys for a source run.
 
     required: placeholders for keys the target cannot do without. own: keys that are carried over as they are, because
-    source and target are of one framework.
+    source and target are of one framework. sparing: nothing is written that holds without a key.
     """
-    return _Planner(source, table, context, exact, required or {}, Plan(keys=dict(own or {}))).settle()
+    return _Planner(source, table, context, exact, required or {}, sparing, Plan(keys=dict(own or {}))).settle()

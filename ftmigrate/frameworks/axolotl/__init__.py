@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from ftmigrate.document.model import Document, Unresolved, Value
+from ftmigrate.document.model import Document, Path, Unresolved, Value
 from ftmigrate.frameworks.registry import Command, Framework
 from ftmigrate.frameworks.table import Table
 from ftmigrate.run.model import Run, Symbol
 from ftmigrate.schema import Layout
+
+if TYPE_CHECKING:
+    from ftmigrate.document.edit import Edit
 
 _TELLING = ("base_model", "micro_batch_size", "datasets", "sequence_len", "num_epochs", "gradient_accumulation_steps")
 
@@ -72,6 +76,15 @@ def _placeholder(key: str, value: Unresolved) -> Value:
     return f"TODO: {value.expression}"
 
 
+def _edit(
+    document: Document, wanted: Mapping[str, Value], renamed: Mapping[Path, Path], after: Mapping[Path, Path]
+) -> tuple[str, tuple[Edit, ...]]:
+    from ftmigrate.document.edit import rewrite
+    from ftmigrate.document.yaml import PYYAML
+
+    return rewrite(document, PYYAML, wanted, renamed, after)
+
+
 FRAMEWORK = Framework(
     name="axolotl",
     title="Axolotl",
@@ -85,4 +98,5 @@ FRAMEWORK = Framework(
     written=("0.21.0",),
     mark=r"""(?m)(?:^\s*|[{,]\s*)["']?base_model["']?\s*:""",
     layout=Layout(plugins="plugins", lax=True),
+    edit=_edit,
 )

@@ -1,0 +1,235 @@
+"""Converting between versions of one framework: the user's own text, edited where it must be and nowhere else.
+
+What goes is decided by the pinned schemas alone (a key that the newer version does not know or refuses, a value that
+it does not allow); what comes, by the same planning as in any conversion: settings that would otherwise change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from typing import Any
+
+from ftmigrate import schema, schema_changes
+from ftmigrate.conversion.plan import Plan
+from ftmigrate.document.edit import Edit
+from ftmigrate.document.model import Document, Path, Unresolved, Value, format_path
+from ftmigrate.frameworks.registry import Framework
+from ftmigrate.frameworks.table import Table
+from ftmigrate.run import vocabulary
+from ftmigrate.run.display import to_text
+from ftmigrate.run.model import Run
+from ftmigrate.schema import SECTION, Facts, Schema
+
+_PLUGIN = "plugin "
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """A leaf that the newer version does not take. why: what changed, with the version."""
+
+    path: Path
+    why: str
+
+
+def editable(document: Document) -> bool:
+    """Whether the document is a file as it stands: no overrides, no launch command, nothing said by interpolation."""
+    return bool(document.text) and document.launch is None and all(leaf.key for leaf in document.leaves.values())
+
+
+def gone(document: Document, framework: Framework, old: str, new: str) -> list[Gone]:
+    """The leaves that the newer version does not know, refuses, or does not allow this value of."""
+    before, after = schema.load(framework.name, old), schema.load(framework.name, new)
+    found = []
+    for path, leaf in document.leaves.items():
+        for section, key, value in _places(document, before, after, framework, path, leaf.value):
+            then, now = _facts(before, framework, section, key), _facts(after, framework, section, key)
+            reason = _reason(then, now, value)
+            if reason:
+                found.append(Gone(path, _why(framework.name, section, key, old, new, reason)))
+                break
+    return found
+
+
+def _places(
+    document: Document, before: Schema, after: Schema, framework: Framework, path: Path, value: Value
+) -> Iterator[tuple[str, str, Value]]:
+    """The keys on the way to a leaf, from the top, as (section, key, value there)."""
+    sections = [framework.layout.root]
+    for depth, key in enumerate(path):
+        if isinstance(key, int):
+            continue
+        following: list[str] = []
+        for section in sections:
+            facts = _facts(after, framework, section, key) or _facts(before, framework, section, key)
+            if facts is None:
+                continue
+            yield section, key, document.at(path[: depth + 1])
+            following += [*([facts["ref"]] if "ref" in facts else ()), *facts.get("refs", ())]
+        sections = following
+
+
+def _facts(pinned: Schema, framework: Framework, section: str, key: str) -> Facts | None:
+    keys = pinned.keys(section)
+    prefix = keys.get(SECTION, {}).get("prefix", "")
+    found = keys.get(key) or (keys.get(key.removeprefix(prefix)) if prefix else None)
+    if found is None and section == framework.layout.root and framework.layout.plugins is not None:
+        found = next((pinned.keys(name)[key] for name in pinned.names(_PLUGIN) if key in pinned.keys(name)), None)
+    return found
+
+
+def _reason(then: Facts | None, now: Facts | None, value: Value) -> str:
+    """Why the newer version does not take a key with this value; empty where it does."""
+    if now is None:
+        return "is no key any more" if then is not None and value is not None else ""
+    if now.get("removed"):
+        refused = now.get("refused")
+        counts = {"truthy": bool(value), "set": value is not None, "present": True}.get(str(refused), value is not None)
+        return "has no effect any more" if counts and refused is None else "is refused" if counts else ""
+    if isinstance(value, str) and not now.get("open") and "enum" in now and value not in now["enum"]:
+        allowed = then is None or then.get("open") or value in then.get("enum", (value,))
+        free = "str" in str(now.get("type")).replace("list[str]", "").split(" | ") or "pattern" in now
+        return f"does not allow {value} any more" if allowed and not free else ""
+    return ""
+
+
+@cache
+def _changes(name: str, old: str, new: str) -> Mapping[tuple[str, str], tuple[str, schema_changes.Change]]:
+    """For each key of a section the last release in between that removed, renamed or restricted it."""
+    order = schema.versions(name)
+    found: dict[tuple[str, str], tuple[str, schema_changes.Change]] = {}
+    kinds = schema_changes.Kind
+    telling = (kinds.REMOVED, kinds.RENAMED, kinds.LIMITS, kinds.VALUES, kinds.DEPRECATED)
+    for one, following in pairwise(order[order.index(old) : order.index(new) + 1]):
+        for change in schema_changes.compare(schema.load(name, one), schema.load(name, following)):
+            if (change.kind in telling and (known := found.get((change.section, change.key))) is None) or (
+                change.kind in telling
+                and known is not None
+                and telling.index(change.kind) < telling.index(known[1].kind)
+            ):
+                found[change.section, change.key] = (following, change)
+    return found
+
+
+def _why(name: str, section: str, key: str, old: str, new: str, reason: str) -> str:
+    if schema.versions(name).index(old) > schema.versions(name).index(new):
+        return f"{key} {reason.replace(' any more', '')} in {new}"
+    for spelled in (key, key.partition("_")[2]):
+        known = _changes(name, old, new).get((section, spelled))
+        if known is not None:
+            release, change = known
+            use = f"; {change.replacement} takes its place" if change.replacement else ""
+            return f"{key} {reason} since {release}{use}"
+    return f"{key} {reason} in {new}"
+
+
+# --- what is kept, what comes -----------------------------------------------------------------------------------
+
+
+def without(tree: Mapping[str, Value], paths: list[Path]) -> dict[str, Value]:
+    """The tree without some of its leaves; a mapping that loses all its keys goes with them."""
+    kept = deepcopy(dict(tree))
+    for path in paths:
+        _delete(kept, path)
+    return kept
+
+
+def _delete(node: Any, path: Path) -> None:
+    if len(path) > 1:
+        _delete(node[path[0]], path[1:])
+        if node[path[0]] not in ({}, []):
+            return
+    del node[path[0]]
+
+
+def merged(kept: Mapping[str, Value], plan: Plan, own: Mapping[str, Value]) -> dict[str, Value]:
+    """What is kept of the tree, with what the plan says otherwise."""
+    tree = deepcopy(dict(kept))
+    for key, value in plan.keys.items():
+        if key in own and own[key] is value:
+            continue
+        *parents, last = key.split(".")
+        node: Any = tree
+        for parent in parents:
+            if not isinstance(node.get(parent), dict):
+                node[parent] = {}
+            node = node[parent]
+        node[last] = deepcopy(value)
+    return tree
+
+
+def renames(removed: list[Gone], old: Run, new: Run, kept: Mapping[str, Value]) -> dict[Path, Path]:
+    """Which new key takes a removed one's place: it says a setting that the other said, in the same mapping."""
+    found: dict[Path, Path] = {}
+    for one in removed:
+        for setting in old.claims[one.path].settings:
+            for path in new.settings[setting].leaves if setting in new.settings else ():
+                taken = path in found.values() or _has(kept, path)
+                if not taken and path[:-1] == one.path[:-1] and one.path not in found:
+                    found[one.path] = path
+    return found
+
+
+def _has(tree: Any, path: Path) -> bool:
+    for key in path:
+        if not isinstance(tree, dict | list) or (isinstance(tree, dict) and key not in tree):
+            return False
+        tree = tree[key]
+    return True
+
+
+def places(table: Table, wanted: Mapping[str, Value]) -> dict[Path, Path]:
+    """For each key below which other of the same mapping it stands best: the one before it in the table's order."""
+    order = [tuple(key.split(".")) for key, _ in table.order() if "[" not in key]
+    found: dict[Path, Path] = {}
+    last: dict[Path, Path] = {}
+    for path in order:
+        for length in range(1, len(path) + 1):
+            here = path[:length]
+            if _has(wanted, here) and here not in found and here != last.get(here[:-1]):
+                if here[:-1] in last:
+                    found[here] = last[here[:-1]]
+                last[here[:-1]] = here
+    return found
+
+
+# --- the account ------------------------------------------------------------------------------------------------
+
+
+def account(edits: tuple[Edit, ...], removed: list[Gone], old: Run, new: Run) -> list[dict[str, Any]]:
+    """Each edit of the text with its reason, as the ledger lists it."""
+    return [
+        {
+            "kind": edit.kind,
+            "path": format_path(edit.path),
+            **({"to": format_path(edit.to)} if edit.to is not None else {}),
+            "line": edit.line,
+            "before": edit.before,
+            "after": edit.after,
+            "why": _justified(edit, removed, old, new),
+        }
+        for edit in edits
+    ]
+
+
+def _justified(edit: Edit, removed: list[Gone], old: Run, new: Run) -> str:
+    reasons = [one.why for one in removed if one.path[: len(edit.path)] == edit.path]
+    target = edit.to or edit.path
+    for setting in new.settings.values():
+        if any(leaf[: len(target)] == target for leaf in setting.leaves):
+            was = old.settings.get(setting.path)
+            value = was.value if was is not None else None
+            text = f"{vocabulary.spec(setting.path).meaning}: {to_text(value)}"
+            if edit.kind == "insert" and was is not None:
+                text += f" in {old.version}" + (f" ({was.why})" if was.why else "")
+                text += f", written out because {new.version} would do otherwise"
+            if not reasons or edit.kind != "remove":
+                reasons.append(text)
+    return "; ".join(dict.fromkeys(reasons))
+
+
+def unresolved(document: Document) -> bool:
+    return any(isinstance(leaf.value, Unresolved) for leaf in document.leaves.values())
