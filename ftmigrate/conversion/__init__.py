@@ -109,7 +109,7 @@ def _edited(
     target = (to, table.version)
     if to.edit is None:
         return _refuse(document, run, head, target, f"{to.title} configs cannot be upgraded yet")
-    removed = upgrade.gone(document, to, version, table.version)
+    removed = upgrade.gone(document, to, version, Reader(table, document, context))
     kept = upgrade.without(document.tree, [one.path for one in removed])
     own = {key: value for key, value in kept.items() if value is not None}
     planned = plan(run, table, context, required, own, exact=exact, sparing=True)
@@ -117,10 +117,13 @@ def _edited(
     back = from_tree(wanted, document.name)
     draft = read(table, back, replace(context, world_size=None, nodes=None))
     renamed = upgrade.renames(removed, run, draft, kept)
+    reason = table.refuse(Reader(table, back, context))
+    if reason is not None:
+        return _refuse(document, run, head, target, reason)
     try:
         text, edits = to.edit(document, wanted, renamed, upgrade.places(table, wanted))
-    except CannotEdit as reason:
-        return _refuse(document, run, head, target, str(reason))
+    except CannotEdit as error:
+        return _refuse(document, run, head, target, str(error))
     back = to.parse(text.encode(), out, ())
     written = read(table, back, context)
     entries = ledgers.build(document, run, written, back, planned.reasons | {

@@ -9,9 +9,9 @@ from typing import Any
 
 from ftmigrate.document.model import Unresolved, Value, from_tree
 from ftmigrate.frameworks.reader import Context, Reader
-from ftmigrate.frameworks.table import CannotSay, Field, Group, Keys, Table, plain
+from ftmigrate.frameworks.table import CannotSay, Field, Group, Keys, Table, plain, to_path
 from ftmigrate.run import vocabulary
-from ftmigrate.run.model import NOT_APPLICABLE, Run, Setting
+from ftmigrate.run.model import NOT_APPLICABLE, ClaimKind, Run, Setting
 
 _PASSES = 8
 
@@ -110,6 +110,8 @@ class _Planner:
         except CannotSay as reason:
             self.plan.reasons[entry.setting] = str(reason)
             return False
+        if self.unknown(entry.key, reader):
+            return False
         if entry.key in self.plan.fixed:
             needed = f"{entry.key}: {self.plan.keys[entry.key]} is needed for {self.plan.fixed[entry.key]}"
             self.plan.reasons[entry.setting] = needed
@@ -120,6 +122,11 @@ class _Planner:
         self.tried.add(mark)
         self.plan.keys[entry.key] = value
         return True
+
+    def unknown(self, key: str, reader: Reader) -> bool:
+        """Whether the target's version does not know a key that other versions of it have."""
+        claim = self.table.unknown(to_path(key), reader)
+        return claim is not None and claim.kind is ClaimKind.UNKNOWN
 
     def choose(self, entry: Group, reader: Reader) -> bool:
         """Write the candidate whose decoded settings fit best."""
@@ -138,6 +145,8 @@ class _Planner:
         try:
             for proposed in entry.propose(wanted, reader):
                 candidate = {key: plain(value) for key, value in proposed.items()}
+                if any(self.unknown(key, reader) for key in candidate):
+                    continue
                 decoded = entry.decode(candidate, reader)
                 wrong = sum(
                     vocabulary.difference(path, value, decoded[path].value, self.source.tokens) is not None

@@ -16,7 +16,8 @@ from typing import Any
 from ftmigrate import schema, schema_changes
 from ftmigrate.conversion.plan import Plan
 from ftmigrate.document.edit import Edit
-from ftmigrate.document.model import Document, Path, Unresolved, Value, format_path
+from ftmigrate.document.model import Document, Path, Value, format_path
+from ftmigrate.frameworks.reader import Reader
 from ftmigrate.frameworks.registry import Framework
 from ftmigrate.frameworks.table import Table
 from ftmigrate.run import vocabulary
@@ -40,11 +41,19 @@ def editable(document: Document) -> bool:
     return bool(document.text) and document.launch is None and all(leaf.key for leaf in document.leaves.values())
 
 
-def gone(document: Document, framework: Framework, old: str, new: str) -> list[Gone]:
-    """The leaves that the newer version does not know, refuses, or does not allow this value of."""
+def gone(document: Document, framework: Framework, old: str, reader: Reader) -> list[Gone]:
+    """The leaves that the newer version does not know, refuses, or does not allow this value of.
+
+    reader: reads the document as the newer version does.
+    """
+    new = reader.version
+    objections: dict[Path, str] = {tuple(key.split(".")): why for key, why in reader.table.objects(reader).items()}
     before, after = schema.load(framework.name, old), schema.load(framework.name, new)
     found = []
     for path, leaf in document.leaves.items():
+        if path in objections:
+            found.append(Gone(path, objections[path]))
+            continue
         for section, key, value in _places(document, before, after, framework, path, leaf.value):
             then, now = _facts(before, framework, section, key), _facts(after, framework, section, key)
             reason = _reason(then, now, value)
@@ -89,11 +98,19 @@ def _reason(then: Facts | None, now: Facts | None, value: Value) -> str:
         refused = now.get("refused")
         counts = {"truthy": bool(value), "set": value is not None, "present": True}.get(str(refused), value is not None)
         return "has no effect any more" if counts and refused is None else "is refused" if counts else ""
-    if isinstance(value, str) and not now.get("open") and "enum" in now and value not in now["enum"]:
+    if isinstance(value, str | int) and not isinstance(value, bool) and not now.get("open") and "enum" in now:
         allowed = then is None or then.get("open") or value in then.get("enum", (value,))
-        free = "str" in str(now.get("type")).replace("list[str]", "").split(" | ") or "pattern" in now
-        return f"does not allow {value} any more" if allowed and not free else ""
+        free = "pattern" in now or _free(value, now)
+        return f"does not allow {value} any more" if value not in now["enum"] and allowed and not free else ""
     return ""
+
+
+def _free(value: str | int, now: Facts) -> bool:
+    """Whether the type takes more of the value's kind than the values that are listed."""
+    kinds = str(now.get("type")).split(" | ")
+    if isinstance(value, str):
+        return "str" in kinds and not any(isinstance(one, str) for one in now["enum"])
+    return "float" in kinds or ("int" in kinds and not any(isinstance(one, int) for one in now["enum"]))
 
 
 @cache
@@ -174,8 +191,9 @@ def renames(removed: list[Gone], old: Run, new: Run, kept: Mapping[str, Value]) 
 
 
 def _has(tree: Any, path: Path) -> bool:
+    """Whether a path of mappings leads somewhere."""
     for key in path:
-        if not isinstance(tree, dict | list) or (isinstance(tree, dict) and key not in tree):
+        if not isinstance(tree, dict) or key not in tree:
             return False
         tree = tree[key]
     return True
@@ -229,7 +247,3 @@ def _justified(edit: Edit, removed: list[Gone], old: Run, new: Run) -> str:
             if not reasons or edit.kind != "remove":
                 reasons.append(text)
     return "; ".join(dict.fromkeys(reasons))
-
-
-def unresolved(document: Document) -> bool:
-    return any(isinstance(leaf.value, Unresolved) for leaf in document.leaves.values())

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import yaml
 
-from .comments import comments
+from .comments import Comment, comments
 from .compose import compose
 from .model import Document, Path, Value, format_path
 from .scalars import Dialect
@@ -57,7 +57,7 @@ class _Editor:
     renamed: Mapping[Path, Path]
     after: Mapping[Path, Path]
     edits: list[Edit] = field(default_factory=list)
-    commented: frozenset[int] = frozenset()
+    comments: Mapping[int, Comment] = field(default_factory=dict)
     texts: dict[int, list[str] | None] = field(default_factory=dict)
     inserted: dict[int, list[str]] = field(default_factory=dict)
 
@@ -70,24 +70,22 @@ class _Editor:
 
     def last(self, key: yaml.Node, value: yaml.Node) -> int:
         """The last line that holds something of an entry, comments behind it aside."""
-        end = value.end_mark.index
-        text = self.document.text[value.start_mark.index : end]
-        block = isinstance(value, yaml.ScalarNode) and value.style in ("|", ">")
-        if block or not isinstance(value, yaml.ScalarNode):
-            if block or not value.flow_style:
-                last = value.start_mark.line
-                if not block:
-                    for part in value.value:
-                        pair = part if isinstance(part, tuple) else (part, part)
-                        last = max(last, self.last(*pair))
-                    return last
-                end = value.start_mark.index + len(text.rstrip())
-        place = self.lines.position(max(value.start_mark.index, end))
-        return place.line - 1 if value.end_mark.index > value.start_mark.index else key.end_mark.line
+        start, end = value.start_mark.index, value.end_mark.index
+        if isinstance(value, yaml.CollectionNode) and not value.flow_style:
+            lasts = [self.last(*(part if isinstance(part, tuple) else (part, part))) for part in value.value]
+            return max([value.start_mark.line, *lasts])
+        if isinstance(value, yaml.ScalarNode) and value.style in ("|", ">"):
+            end = start + len(self.document.text[start:end].rstrip())
+        return self.lines.position(end).line - 1 if end > start else key.end_mark.line
 
     def comment(self, number: int) -> bool:
         """Whether a comment stands in a line of the text."""
-        return number + 1 in self.commented
+        return number + 1 in self.comments
+
+    def kept(self, number: int) -> str:
+        """A line's comment with the blanks before it; empty where it has none."""
+        note = self.comments.get(number + 1)
+        return f"  # {note.text}" if note is not None else ""
 
     # --- changing -----------------------------------------------------------------------------------------------
 
@@ -109,12 +107,14 @@ class _Editor:
     def change(self, node: yaml.MappingNode, path: Path, name: str, old: Value, new: Value) -> None:
         entry = self.entries(node, name)[-1]
         inner = entry.value
-        if isinstance(inner, yaml.MappingNode) and not inner.flow_style and isinstance(old, dict):
-            if isinstance(new, dict) and set(old) & set(new):
-                self.mapping(inner, path, old, new)
-                return
-        if isinstance(inner, yaml.SequenceNode) and not inner.flow_style and isinstance(old, list):
-            if isinstance(new, list) and len(old) == len(new) and self.items(inner, path, old, new):
+        block = isinstance(inner, yaml.CollectionNode) and not inner.flow_style
+        if block and isinstance(old, dict) and isinstance(new, dict) and set(old) & set(new):
+            assert isinstance(inner, yaml.MappingNode)
+            self.mapping(inner, path, old, new)
+            return
+        if block and isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+            assert isinstance(inner, yaml.SequenceNode)
+            if self.items(inner, path, old, new):
                 return
         self.write("set", entry, path, name, old, new)
 
@@ -177,8 +177,11 @@ class _Editor:
             made = [lines[0][: key.start_mark.column] + spelled + between + text + lines[0][end:]]
         else:
             column = key.start_mark.column
-            tail = lines[0][value.end_mark.column :] if alone else ""
+            tail = lines[0][value.end_mark.column :] if alone else self.kept(entry.first)
             made = [lines[0][:column] + block[0] + tail, *(" " * column + line for line in block[1:])]
+            made += [
+                " " * column + kept.lstrip() for n in range(entry.first + 1, entry.last + 1) if (kept := self.kept(n))
+            ]
         self.replace(entry, made)
         self.edits.append(Edit(kind, path, entry.first + 1, before, "\n".join(made), to))
 
@@ -271,8 +274,8 @@ def rewrite(
     root = compose(document.text, dialect, lines)
     if not isinstance(root, yaml.MappingNode) or root.flow_style:
         raise CannotEdit("the whole file is one mapping in braces; write one key on each line first")
-    commented = frozenset(comments(root, document.text, lines.starts))
-    editor = _Editor(document, dialect, lines, root, renamed or {}, after or {}, commented=commented)
+    notes = comments(root, document.text, lines.starts)
+    editor = _Editor(document, dialect, lines, root, renamed or {}, after or {}, comments=notes)
     editor.mapping(root, (), document.tree, wanted)
     text = editor.result()
     from .yaml import parse

@@ -90,7 +90,7 @@ _PACKING = is_("sequence.packing", True)
 _QAT = is_("method.name", "qat")
 _PREFERENCE = is_("method.name", *PREFERENCE)
 _COUNTED = is_("method.name", *SUPERVISED, *PREFERENCE)
-_FSDP = is_("parallel.strategy", "fsdp2")
+_FSDP = is_("parallel.strategy", "fsdp1", "fsdp2")
 _COSINE = is_("schedule.name", "cosine")
 _SCHEDULED = is_not("schedule.name", "none")
 _ADAM = is_("optimizer.name", "adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit", "adam")
@@ -494,7 +494,13 @@ _SPECS: tuple[Spec, ...] = (
         loss="speed; the kernels need a GPU",
     ),
     # parallel
-    _s("parallel.strategy", "single | fsdp2 | ddp | deepspeed", "how the run is spread over devices"),
+    _s(
+        "parallel.strategy",
+        "single | fsdp1 | fsdp2 | ddp | deepspeed",
+        "how the run is spread over devices",
+        loss="fully sharded either way, the same sums are made in another order and rounded otherwise; or, where one of "
+        "them is not sharded, memory",
+    ),
     _s("parallel.world_size", "int | W", "number of devices", differs=number_differs),
     _s(
         "parallel.cpu_offload",
