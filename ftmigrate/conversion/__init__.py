@@ -67,7 +67,7 @@ def convert(
     known = replace(context, recipe=None, world_size=_number(run["parallel.world_size"]),
                     nodes=nodes if isinstance(nodes := run["launch.nodes"], int | Symbol) else None)  # fmt: skip
     required = _required(to, to_version)
-    if framework is to and upgrade.editable(document):
+    if framework is to and to.edit is not None and upgrade.editable(document):
         return _edited(document, run, to, version, table, known, required, head, out, exact)
     planned = plan(run, table, known, required, _own(document, run, to, table), exact=exact)
     reason = planned.reasons.get("method.name")
@@ -107,8 +107,7 @@ def _edited(
 ) -> Conversion:
     """Between versions of one framework: the source's own text with as few edits as keep the run what it was."""
     target = (to, table.version)
-    if to.edit is None:
-        return _refuse(document, run, head, target, f"{to.title} configs cannot be upgraded yet")
+    assert to.edit is not None
     removed = upgrade.gone(document, to, version, Reader(table, document, context))
     kept = upgrade.without(document.tree, [one.path for one in removed])
     own = {key: value for key, value in kept.items() if value is not None}

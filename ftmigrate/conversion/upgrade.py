@@ -143,6 +143,25 @@ def _why(name: str, section: str, key: str, old: str, new: str, reason: str) -> 
     return f"{key} {reason} in {new}"
 
 
+def assumed(document: Document, framework: Framework) -> str | None:
+    """The newest released version that takes every key and value of a document; None where none does."""
+    known = [version for version in framework.versions() if version[:1].isdigit()]
+    tops = {version: _tops(schema.load(framework.name, version), framework, document) for version in known}
+    named = frozenset[str]().union(*tops.values())
+    for version in reversed(known):
+        if tops[version] == named and not gone(
+            document, framework, version, Reader(framework.table(version), document)
+        ):
+            return version
+    return None
+
+
+def _tops(pinned: Schema, framework: Framework, document: Document) -> frozenset[str]:
+    """The document's own keys that a version knows; empty ones do not count."""
+    said = (key for key, value in document.tree.items() if value is not None)
+    return frozenset(key for key in said if _facts(pinned, framework, framework.layout.root, key) is not None)
+
+
 # --- what is kept, what comes -----------------------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ from ftmigrate.frameworks.registry import Framework
 
 _FILES = ("requirements.txt", "requirements.lock", "uv.lock", "poetry.lock", "pyproject.toml", "environment.yml")
 _LIMIT = 4_000_000
+NEWEST = "the newest known"
 
 
 def find(framework: Framework, path: Path | None, document: Document | None = None) -> tuple[str, str]:

@@ -91,6 +91,8 @@ _QAT = is_("method.name", "qat")
 _PREFERENCE = is_("method.name", *PREFERENCE)
 _COUNTED = is_("method.name", *SUPERVISED, *PREFERENCE)
 _FSDP = is_("parallel.strategy", "fsdp1", "fsdp2")
+_DEEPSPEED = is_("parallel.strategy", "deepspeed")
+_SHARDED = is_("parallel.strategy", "fsdp1", "fsdp2", "deepspeed")
 _COSINE = is_("schedule.name", "cosine")
 _SCHEDULED = is_not("schedule.name", "none")
 _ADAM = is_("optimizer.name", "adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit", "adam")
@@ -503,11 +505,19 @@ _SPECS: tuple[Spec, ...] = (
     ),
     _s("parallel.world_size", "int | W", "number of devices", differs=number_differs),
     _s(
+        "parallel.zero_stage",
+        "int",
+        "what DeepSpeed shards over the devices (1: optimizer state, 2: gradients too, 3: weights too)",
+        effect="resources",
+        when=_DEEPSPEED,
+        loss="memory",
+    ),
+    _s(
         "parallel.cpu_offload",
-        "bool",
+        "bool | weights | optimizer state",
         "sharded weights, gradients and optimizer state wait in CPU memory",
         effect="resources",
-        when=_FSDP,
+        when=_SHARDED,
     ),
     _s(
         "parallel.reshard_after_forward",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ftmigrate.document.model import Path, Value
-from ftmigrate.frameworks.axolotl import datasets
+from ftmigrate.document.model import Path, Unresolved, Value
+from ftmigrate.frameworks.axolotl import datasets, older
 from ftmigrate.frameworks.reader import Reader
 from ftmigrate.frameworks.table import Sources, SourceSetting
 from ftmigrate.run.source import Decoded, with_columns
@@ -23,7 +23,9 @@ def decode(reader: Reader) -> Sequence[Mapping[str, SourceSetting]]:
     for index, entry in enumerate(listed):
         if not isinstance(entry, dict):
             continue
-        decoded = with_columns(datasets.decode(entry, config), _names_column)
+        decoded = with_columns(
+            _of_the_time(datasets.decode(entry, config), entry, config, reader.version), _names_column
+        )
         # prompt_tokenizers.py: prompt and reply are tokenised by themselves; a chat template's text as one
         decoded["pieces"] = Decoded("as one" if entry.get("type") == "chat_template" else "prompt and reply apart")
         found.append(
@@ -33,6 +35,21 @@ def decode(reader: Reader) -> Sequence[Mapping[str, SourceSetting]]:
             }
         )
     return found
+
+
+def _of_the_time(
+    decoded: dict[str, Decoded], entry: Mapping[str, Value], config: Mapping[str, Value], version: str
+) -> dict[str, Decoded]:
+    """A named template that had another text in this version is not described."""
+    name = entry.get("chat_template")
+    if name is None or str(name).startswith("tokenizer_default"):
+        name = config.get("chat_template")
+    since = older.TEMPLATES_SINCE.get(str(name))
+    if entry.get("type") != "chat_template" or since is None or older.at_least(version, since):
+        return decoded
+    unknown = Unresolved(f"the chat template {name} as Axolotl had it before {since}, which had another text")
+    texts = ("text", "loss_mask", "rejected")
+    return {key: found._replace(value=unknown) if key in texts else found for key, found in decoded.items()}
 
 
 def _names_column(argument: str) -> bool:

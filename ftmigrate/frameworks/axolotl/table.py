@@ -14,7 +14,7 @@ from typing import Any
 
 from ftmigrate import schema
 from ftmigrate.document.model import Path, Value
-from ftmigrate.frameworks.axolotl import methods, older, sources
+from ftmigrate.frameworks.axolotl import deepspeed, methods, older, sources
 from ftmigrate.frameworks.axolotl.other_keys import OTHER, PLUGIN_KEYS
 from ftmigrate.frameworks.reader import Reader
 from ftmigrate.frameworks.table import (
@@ -876,6 +876,8 @@ ENTRIES: tuple[Entry | Between, ...] = (
         for since, until, alone in ((None, "0.12.0", False), ("0.12.0", "0.20.0", True))
     ),
     *older.FSDP,
+    Derived(deepspeed.SETTINGS, deepspeed.compute, "what the DeepSpeed config says",
+            when=is_("parallel.strategy", "deepspeed"), keys=("deepspeed",)),
     Field("fsdp_config.offload_params", "parallel.cpu_offload", absent=False, when=_FSDP),
     Field("fsdp_config.reshard_after_forward", "parallel.reshard_after_forward", absent=True, when=_FSDP),
     Field("fsdp_config.cpu_ram_efficient_loading", "parallel.loading", _LOADING, absent="whole on each device",
