@@ -123,6 +123,7 @@ def _edited(
         text, edits = to.edit(document, wanted, renamed, upgrade.places(table, wanted))
     except CannotEdit as error:
         return _refuse(document, run, head, target, str(error))
+    text = "\ufeff" + text if document.marked else text
     back = to.parse(text.encode(), out, ())
     written = read(table, back, context)
     entries = ledgers.build(document, run, written, back, planned.reasons | {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
 from typing import Any
@@ -50,34 +50,37 @@ def gone(document: Document, framework: Framework, old: str, reader: Reader) -> 
     objections: dict[Path, str] = {tuple(key.split(".")): why for key, why in reader.table.objects(reader).items()}
     before, after = schema.load(framework.name, old), schema.load(framework.name, new)
     found = []
-    for path, leaf in document.leaves.items():
+    for path in document.leaves:
         if path in objections:
             found.append(Gone(path, objections[path]))
             continue
-        for section, key, value in _places(document, before, after, framework, path, leaf.value):
-            then, now = _facts(before, framework, section, key), _facts(after, framework, section, key)
-            reason = _reason(then, now, value)
-            if reason:
-                found.append(Gone(path, _why(framework.name, section, key, old, new, reason)))
+        for key, value, sections in _way(document, before, after, framework, path):
+            reasons = [
+                _reason(_facts(before, framework, section, key), _facts(after, framework, section, key), value)
+                for section in sections
+            ]
+            if reasons and all(reasons):  # an item may follow one of several sections
+                found.append(Gone(path, _why(framework.name, sections[0], key, old, new, reasons[0])))
                 break
     return found
 
 
-def _places(
-    document: Document, before: Schema, after: Schema, framework: Framework, path: Path, value: Value
-) -> Iterator[tuple[str, str, Value]]:
-    """The keys on the way to a leaf, from the top, as (section, key, value there)."""
+def _way(
+    document: Document, before: Schema, after: Schema, framework: Framework, path: Path
+) -> Iterator[tuple[str, Value, list[str]]]:
+    """The keys on the way to a leaf, from the top: the key, the value there, and the sections that have it."""
     sections = [framework.layout.root]
     for depth, key in enumerate(path):
         if isinstance(key, int):
             continue
+        having: list[str] = []
         following: list[str] = []
         for section in sections:
             facts = _facts(after, framework, section, key) or _facts(before, framework, section, key)
-            if facts is None:
-                continue
-            yield section, key, document.at(path[: depth + 1])
-            following += [*([facts["ref"]] if "ref" in facts else ()), *facts.get("refs", ())]
+            if facts is not None:
+                having.append(section)
+                following += [*([facts["ref"]] if "ref" in facts else ()), *facts.get("refs", ())]
+        yield key, document.at(path[: depth + 1]), having
         sections = following
 
 
@@ -113,21 +116,23 @@ def _free(value: str | int, now: Facts) -> bool:
     return "float" in kinds or ("int" in kinds and not any(isinstance(one, int) for one in now["enum"]))
 
 
+_TELLING = tuple(schema_changes.Kind[name] for name in ("REMOVED", "RENAMED", "LIMITS", "VALUES", "DEPRECATED"))
+
+
 @cache
 def _changes(name: str, old: str, new: str) -> Mapping[tuple[str, str], tuple[str, schema_changes.Change]]:
     """For each key of a section the last release in between that removed, renamed or restricted it."""
     order = schema.versions(name)
     found: dict[tuple[str, str], tuple[str, schema_changes.Change]] = {}
-    kinds = schema_changes.Kind
-    telling = (kinds.REMOVED, kinds.RENAMED, kinds.LIMITS, kinds.VALUES, kinds.DEPRECATED)
     for one, following in pairwise(order[order.index(old) : order.index(new) + 1]):
         for change in schema_changes.compare(schema.load(name, one), schema.load(name, following)):
-            if (change.kind in telling and (known := found.get((change.section, change.key))) is None) or (
-                change.kind in telling
-                and known is not None
-                and telling.index(change.kind) < telling.index(known[1].kind)
-            ):
-                found[change.section, change.key] = (following, change)
+            refused = change.kind is schema_changes.Kind.ADDED and change.after and change.after.get("removed")
+            kind = schema_changes.Kind.REMOVED if refused else change.kind
+            known = found.get((change.section, change.key))
+            if kind in _TELLING and (known is None or _TELLING.index(kind) < _TELLING.index(known[1].kind)):
+                replacement = change.after.get("removed") if refused else change.replacement
+                told = replacement if isinstance(replacement, str) else None
+                found[change.section, change.key] = (following, replace(change, kind=kind, replacement=told))
     return found
 
 

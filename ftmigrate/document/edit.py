@@ -188,6 +188,8 @@ class _Editor:
     def insert(self, node: yaml.MappingNode, path: Path, name: str, new: Value) -> None:
         """Below the key that it belongs to, else at the end of its mapping."""
         anchor = self.after.get((*path, name))
+        while anchor is not None and not self.entries(node, str(anchor[-1])):
+            anchor = self.after.get(anchor)  # itself a new one
         found = self.entries(node, str(anchor[-1])) if anchor is not None and anchor[:-1] == path else []
         entry = found[-1] if found else self.entries(node, str(node.value[-1][0].value))[-1]
         self.plain(entry, (*path, name))
