@@ -109,13 +109,24 @@ def _edited(
     target = (to, table.version)
     assert to.edit is not None
     removed = upgrade.gone(document, to, version, Reader(table, document, context))
-    kept = upgrade.without(document.tree, [one.path for one in removed])
-    own = {key: value for key, value in kept.items() if value is not None}
-    planned = plan(run, table, context, required, own, exact=exact, sparing=True)
-    wanted = upgrade.merged(kept, planned, own)
-    back = from_tree(wanted, document.name)
-    draft = read(table, back, replace(context, world_size=None, nodes=None))
-    renamed = upgrade.renames(removed, run, draft, kept)
+    moved = [one for one in upgrade.superseded(document, to, version, table.version)
+             if one.path not in [other.path for other in removed]]  # fmt: skip
+    while True:
+        kept = upgrade.without(document.tree, [one.path for one in (*removed, *moved)])
+        kept |= {str(one.to[0]): document.tree[str(one.path[0])] for one in moved if one.same}
+        own = {key: value for key, value in kept.items() if value is not None}
+        planned = plan(run, table, context, required, own, exact=exact, sparing=True)
+        wanted = upgrade.merged(kept, planned, own)
+        back = from_tree(wanted, document.name)
+        draft = read(table, back, replace(context, world_size=None, nodes=None))
+        held = [one for one in moved if upgrade.carried(one, run, draft, wanted)]
+        woken = upgrade.awakened(document, run, draft)
+        if held == moved and not woken:
+            break
+        removed = [*removed, *woken]
+        moved = held  # the others stay as they are: the newer version takes them still
+    removed = [*removed, *moved]
+    renamed = upgrade.renames(removed, run, draft, kept) | {one.path: one.to for one in moved}
     reason = table.refuse(Reader(table, back, context))
     if reason is not None:
         return _refuse(document, run, head, target, reason)

@@ -22,7 +22,7 @@ from ftmigrate.frameworks.registry import Framework
 from ftmigrate.frameworks.table import Table
 from ftmigrate.run import vocabulary
 from ftmigrate.run.display import to_text
-from ftmigrate.run.model import Run
+from ftmigrate.run.model import ClaimKind, Run
 from ftmigrate.schema import SECTION, Facts, Schema
 
 _PLUGIN = "plugin "
@@ -148,6 +148,36 @@ def _why(name: str, section: str, key: str, old: str, new: str, reason: str) -> 
     return f"{key} {reason} in {new}"
 
 
+@dataclass(frozen=True, slots=True)
+class Superseded(Gone):
+    """A leaf that is still taken, though another key has its meaning now. same: under the other name with its value."""
+
+    to: Path = ()
+    same: bool = False
+
+
+def superseded(document: Document, framework: Framework, old: str, new: str) -> list[Superseded]:
+    """The top-level leaves that gave way to another key between the versions."""
+    order = schema.versions(framework.name)
+    if order.index(old) >= order.index(new):
+        return []
+    root = framework.layout.root
+    after = schema.load(framework.name, new)
+    found = []
+    for path, leaf in document.leaves.items():
+        release, change = _changes(framework.name, old, new).get((root, str(path[0])), ("", None))
+        other = change.replacement if change is not None else None
+        facts = _facts(after, framework, root, other) if other else None
+        if len(path) > 1 or change is None or not other or facts is None or not leaf.value or other in document.tree:
+            continue
+        if change.kind in (schema_changes.Kind.RENAMED, schema_changes.Kind.DEPRECATED):
+            now = _facts(after, framework, root, str(path[0])) or {}
+            same = now.get("type") == facts.get("type")
+            why = f"{path[0]} has given way to {other} since {release}"
+            found.append(Superseded(path, why, (other,), same))
+    return found
+
+
 def assumed(document: Document, framework: Framework) -> str | None:
     """The newest released version that takes every key and value of a document; None where none does."""
     known = [version for version in framework.versions() if version[:1].isdigit()]
@@ -212,6 +242,32 @@ def renames(removed: list[Gone], old: Run, new: Run, kept: Mapping[str, Value]) 
                 if not taken and path[:-1] == one.path[:-1] and one.path not in found:
                     found[one.path] = path
     return found
+
+
+def carried(one: Superseded, old: Run, new: Run, wanted: Mapping[str, Value]) -> bool:
+    """Whether the other key stands there now, and all that the leaf said holds as before."""
+    said = old.claims[one.path].settings
+    alike = all(vocabulary.difference(s, old[s], new[s], old.tokens) is None for s in said if s in new.settings)
+    return _has(wanted, one.to) and alike and (bool(said) or one.same)
+
+
+def awakened(document: Document, old: Run, new: Run) -> list[Gone]:
+    """Leaves without effect in the older version that would have one in the newer."""
+    asleep = (ClaimKind.UNKNOWN, ClaimKind.INERT)
+    found = []
+    for path, claim in new.claims.items():
+        then = old.claims.get(path)
+        if then is None or path not in document.leaves or document.leaves[path].value is None:
+            continue
+        alone = [setting for setting in claim.settings if not old.settings[setting].leaves]
+        differ = any(vocabulary.difference(s, old[s], new[s], old.tokens) is not None for s in alone)
+        if (claim.kind is ClaimKind.PRIVATE and then.kind in asleep) or (differ and path not in _leaves(old)):
+            found.append(Gone(path, f"{format_path(path)} had no effect in {old.version}, and would have one now"))
+    return found
+
+
+def _leaves(run: Run) -> set[Path]:
+    return {path for setting in run.settings.values() for path in setting.leaves}
 
 
 def _has(tree: Any, path: Path) -> bool:

@@ -63,6 +63,8 @@ _OWN_OPTIMIZERS = (
     "q_galore_adamw8bit",
 )  # fmt: skip
 
+_OLD_ADAMW = "adamw_hf"  # transformers' own, which decayed weights after the step; gone with transformers 5
+
 # spelling -> (optimizer, fused kernel)
 _OPTIMIZERS: Mapping[str, tuple[str, bool]] = {
     "adamw_torch_fused": ("adamw", True),
@@ -171,6 +173,8 @@ def _propose_optimizer(wanted: Mapping[str, Any], reader: Reader) -> Iterator[Ma
     sharded = reader.get("parallel.strategy") == "fsdp2"
     split = reader.get("parallel.tensor")
     split = isinstance(split, int) and split > 1
+    if wanted.get("optimizer.name") == _OLD_ADAMW:
+        yield {"optimizer": "adamw_torch"}
     for spelled, (name, _) in _OPTIMIZERS.items():
         # FSDP2 refuses the bitsandbytes spellings (schemas/validation.py, check_fsdp2_w_8bit_optimizer)
         if name == wanted.get("optimizer.name") and not (
