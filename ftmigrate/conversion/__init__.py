@@ -109,6 +109,8 @@ def _edited(
     target = (to, table.version)
     assert to.edit is not None
     removed = upgrade.gone(document, to, version, Reader(table, document, context))
+    woken = upgrade.awakened(document, run, read(table, document, context))
+    removed += [one for one in woken if one.path not in [other.path for other in removed]]
     moved = [one for one in upgrade.superseded(document, to, version, table.version)
              if one.path not in [other.path for other in removed]]  # fmt: skip
     while True:
@@ -120,10 +122,8 @@ def _edited(
         back = from_tree(wanted, document.name)
         draft = read(table, back, replace(context, world_size=None, nodes=None))
         held = [one for one in moved if upgrade.carried(one, run, draft, wanted)]
-        woken = upgrade.awakened(document, run, draft)
-        if held == moved and not woken:
+        if held == moved:
             break
-        removed = [*removed, *woken]
         moved = held  # the others stay as they are: the newer version takes them still
     removed = [*removed, *moved]
     renamed = upgrade.renames(removed, run, draft, kept) | {one.path: one.to for one in moved}
