@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     if args.in_place:
         if args.path == api.STDIN or args.output is not None or args.overrides:
             raise api.UnreadableError("--in-place goes with a file alone, without -o and --set")
-        args.output = args.path
+        args.output, args.force = args.path, True
     args.exact = False
     source = api.load(args.path, args.source, args.overrides)
     if source.framework.edit is None:
