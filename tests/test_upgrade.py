@@ -203,6 +203,15 @@ def test_what_cannot_be_kept_is_said() -> None:
     assert "lora_modules_to_save" in entry.note
 
 
+def test_a_value_that_is_refused_with_the_rest_gives_way_to_the_nearest() -> None:
+    sharded = "fsdp: [full_shard, auto_wrap]\nfsdp_config:\n  fsdp_offload_params: false\n"
+    made = upgraded(MINIMAL + "optimizer: adamw_bnb_8bit  # small\n" + sharded)
+    assert "optimizer: adamw_torch_8bit  # small\n" in result(made)
+    told(made)
+    assert "save_safetensors" not in result(upgraded(MINIMAL + "save_safetensors: false\n", "0.9.2"))
+    assert "save_safetensors" in result(upgraded(MINIMAL + "save_safetensors: true\n", "0.9.2"))
+
+
 def test_what_the_newer_version_refuses_altogether_is_refused() -> None:
     text = MINIMAL.replace("a/b", "tiiuae/falcon-7b") + "fsdp_version: 2\nfsdp_config:\n  offload_params: true\n"
     made = upgraded(text)
@@ -292,7 +301,7 @@ def test_entries_hold_between_versions() -> None:
         ("0.7.0", "", "optimizer.name", "adamw_hf"),
         ("0.8.0", "", "optimizer.name", "adamw"),
         ("0.16.1", "flash_attention: true", "model.attention", "flash_attention_2"),
-        ("0.16.1", "attn_implementation: eager", "model.attention", "auto"),
+        ("0.11.0", "attn_implementation: eager", "model.attention", "auto"),
         ("0.9.1", "gradient_checkpointing: unsloth", "memory.activation_checkpointing", True),
     ],
 )  # fmt: skip
@@ -308,6 +317,21 @@ def test_a_template_that_had_another_text_is_not_described() -> None:
     (entry, *_) = [e for e in upgraded(text, "0.17.0").ledger.entries if e.verdict is Verdict.MANUAL]
     assert "mistral_v1" in entry.note
     assert set(older.TEMPLATES_SINCE.values()) <= set(schema.versions("axolotl"))
+
+
+def test_turns_that_hang_on_others_were_found_otherwise() -> None:
+    """Seen by running 0.18.0: a trained system message inside the first user turn was not trained."""
+    text = MINIMAL.replace("    type: alpaca", "    type: chat_template\n    roles_to_train: [system, assistant]")
+    text += "chat_template: mistral_v1\n"
+    assert "before 0.19.0" in str(run_of(text, "0.18.0")["data.sources[0].loss_mask"])
+    assert "before" not in str(run_of(text, "0.18.0")["data.sources[0].text"])
+    assert "before" not in str(run_of(text, "0.19.0")["data.sources[0].loss_mask"])
+
+
+def test_what_was_not_compared_is_told() -> None:
+    assert run_of(MINIMAL, "0.18.0").notes == ()
+    (note,) = run_of(MINIMAL, "0.17.0").notes
+    assert note in upgraded(MINIMAL, "0.17.0").ledger.notes
 
 
 def test_a_key_of_another_version_is_unknown_and_the_version_named() -> None:

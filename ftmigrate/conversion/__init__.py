@@ -161,7 +161,7 @@ def _command(launch: Launched) -> Mapping[str, object]:
 def _notes(document: Document, run: Run) -> tuple[str, ...]:
     """What a reader must know of how the run was found: its recipe, and what its command leaves open."""
     told = (f"recipe {run.recipe}: {run.recipe_from}",) if run.recipe else ()
-    return (*told, *(document.launch.notes if document.launch is not None else ()))
+    return (*told, *(document.launch.notes if document.launch is not None else ()), *run.notes)
 
 
 def _own(document: Document, run: Run, to: Framework, table: Table) -> dict[str, Value]:

@@ -212,7 +212,14 @@ OBJECTIONS: tuple[Objection, ...] = (
         "since 0.20.0 4-bit weights are loaded by parts neither with DoRA nor with lora_modules_to_save nor with a "
         "second kind of parallelism (STAGED_NF4_CONSTRAINTS): each device loads the whole model",
     ),
-)
+    Objection("0.14.0", ("save_safetensors",), False, lambda _: True,
+              "save_safetensors: false is refused since 0.14.0, weights are always safetensors"),
+    *(
+        Objection("0.19.0", ("optimizer",), name, lambda reader: reader.get("parallel.strategy") == "fsdp2",
+                  f"{name} of bitsandbytes is refused with FSDP2 (check_fsdp2_w_8bit_optimizer)")
+        for name in ("adamw_bnb_8bit", "adamw_8bit")
+    ),
+)  # fmt: skip
 
 
 def objects(reader: Reader) -> Mapping[str, str]:
@@ -282,3 +289,17 @@ TEMPLATES_SINCE: Mapping[str, str] = {
 
 Found by rendering the templates of all releases from 0.5.2 on; the others always rendered text messages alike.
 """
+
+TURNS_IN_WHOLE = "0.19.0"
+"""From here on the turns of a conversation are found in its whole text (prompt_strategies/chat_template.py)."""
+
+RENDERED_SINCE = "0.18.0"
+"""The oldest release whose tokens and labels were compared with our renderings (tools/check_axolotl_renderings.py)."""
+
+
+def notes(reader: Reader) -> tuple[str, ...]:
+    if at_least(reader.version, RENDERED_SINCE):
+        return ()
+    return (
+        f"how rows become tokens and labels is read by the rules of {RENDERED_SINCE}: releases before it were not compared",
+    )

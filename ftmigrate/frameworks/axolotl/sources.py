@@ -9,6 +9,7 @@ from ftmigrate.document.model import Path, Unresolved, Value
 from ftmigrate.frameworks.axolotl import datasets, older
 from ftmigrate.frameworks.reader import Reader
 from ftmigrate.frameworks.table import Sources, SourceSetting
+from ftmigrate.run.rendering import Conversation, Rendering
 from ftmigrate.run.source import Decoded, with_columns
 
 
@@ -40,16 +41,32 @@ def decode(reader: Reader) -> Sequence[Mapping[str, SourceSetting]]:
 def _of_the_time(
     decoded: dict[str, Decoded], entry: Mapping[str, Value], config: Mapping[str, Value], version: str
 ) -> dict[str, Decoded]:
-    """A named template that had another text in this version is not described."""
+    """A named template that had another text in this version is not described, nor what was trained of some."""
     name = entry.get("chat_template")
     if name is None or str(name).startswith("tokenizer_default"):
         name = config.get("chat_template")
     since = older.TEMPLATES_SINCE.get(str(name))
-    if entry.get("type") != "chat_template" or since is None or older.at_least(version, since):
+    if entry.get("type") != "chat_template":
         return decoded
-    unknown = Unresolved(f"the chat template {name} as Axolotl had it before {since}, which had another text")
-    texts = ("text", "loss_mask", "rejected")
-    return {key: found._replace(value=unknown) if key in texts else found for key, found in decoded.items()}
+    if since is not None and not older.at_least(version, since):
+        unknown = Unresolved(f"the chat template {name} as Axolotl had it before {since}, which had another text")
+        texts = ("text", "loss_mask", "rejected")
+        return {key: found._replace(value=unknown) if key in texts else found for key, found in decoded.items()}
+    if not older.at_least(version, older.TURNS_IN_WHOLE) and any(map(_hangs_on_others, _talks(decoded["text"].value))):
+        why = Unresolved(f"before {older.TURNS_IN_WHOLE} turns were looked for in a text that ended with them, and this "
+                         "format writes a turn otherwise when others follow or come before")  # fmt: skip
+        return {**decoded, "loss_mask": decoded["loss_mask"]._replace(value=why)}
+    return decoded
+
+
+def _talks(text: object) -> list[Conversation]:
+    return [part for part in text.segments if isinstance(part, Conversation)] if isinstance(text, Rendering) else []
+
+
+def _hangs_on_others(talk: Conversation) -> bool:
+    """Whether what a turn looks like depends on the turns around it, or a trained system message on the next."""
+    shape = talk.format
+    return bool(shape.last) or (shape.system_in_user is not None and "system" in talk.loss.roles)
 
 
 def _names_column(argument: str) -> bool:

@@ -175,6 +175,8 @@ def _propose_optimizer(wanted: Mapping[str, Any], reader: Reader) -> Iterator[Ma
     split = isinstance(split, int) and split > 1
     if wanted.get("optimizer.name") == _OLD_ADAMW:
         yield {"optimizer": "adamw_torch"}
+    if sharded and not split and wanted.get("optimizer.name") == "adamw_8bit":
+        yield {"optimizer": "adamw_torch_8bit"}  # torchao's
     for spelled, (name, _) in _OPTIMIZERS.items():
         # FSDP2 refuses the bitsandbytes spellings (schemas/validation.py, check_fsdp2_w_8bit_optimizer)
         if name == wanted.get("optimizer.name") and not (
@@ -1016,7 +1018,7 @@ def _refuse(reader: Reader) -> str | None:
 def table(version: str) -> Table:
     """Axolotl's table at a version."""
     return Table("axolotl", version, _entries(version), _default_of(version), _unknown(version), null_is_absent=True,
-                 refuse=_refuse, objects=older.objects)  # fmt: skip
+                 notes=older.notes, refuse=_refuse, objects=older.objects)  # fmt: skip
 
 
 __all__ = ["ENTRIES", "launched", "reading", "table"]
