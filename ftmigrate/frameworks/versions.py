@@ -29,7 +29,7 @@ def find(framework: Framework, path: Path | None, document: Document | None = No
                     return version, f"pinned in {place / name}"
             if (place / ".git").exists():
                 break
-    return _naming(framework, document) or (framework.newest, "the newest known")
+    return _naming(framework, document) or (framework.newest, NEWEST)
 
 
 def _naming(framework: Framework, document: Document | None) -> tuple[str, str] | None:
