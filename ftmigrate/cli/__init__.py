@@ -11,6 +11,7 @@ from ftmigrate import __version__
 
 COMMANDS = {
     "convert": "turn a config into another framework's",
+    "upgrade": "turn a config into one for a newer version of its framework, comments and order kept",
     "audit": "what of a whole directory converts, and what blocks",
     "show": "the complete run a config describes, each value with its origin",
     "diff": "compare two configs by effect",

@@ -8,8 +8,9 @@ import os
 import shutil
 import sys
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ftmigrate.cli.common import (
     Paint,
@@ -142,6 +143,8 @@ def print_summary(ledger: Ledger, source: str, target: str, report: str | None) 
             for entry in ledger.entries:
                 if entry.verdict is verdict:
                     lines += _entry(entry, paint, width)
+    if ledger.edits is not None:
+        lines += [_edit(edit, paint) for edit in ledger.edits] or ["nothing in the text had to change"]
     counts = {word: count for word, count in reversed(ledger.summary().items()) if count}
     lines.append("; ".join(paint(f"{count} {word.replace('_', ' ')}", _colour(word)) for word, count in counts.items()))
     lines += [paint(note, "dim") for note in ledger.notes]
@@ -150,6 +153,12 @@ def print_summary(ledger: Ledger, source: str, target: str, report: str | None) 
     elif not ledger.refused:
         lines.append(paint("the whole ledger, with every setting's note: --report FILE", "dim"))
     print("\n".join(lines), file=sys.stderr)
+
+
+def _edit(edit: Mapping[str, Any], paint: Paint) -> str:
+    to = f" to {edit['to']}" if "to" in edit else ""
+    why = f": {edit['why']}" if edit["why"] else ""
+    return f"  {paint(edit['kind'], 'blue')} {edit['path']}{to} (line {edit['line']}){why}"
 
 
 def _colour(word: str) -> str:

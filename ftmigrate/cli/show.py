@@ -32,6 +32,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     recipe = f", recipe {found.recipe} ({found.recipe_from})" if found.recipe else ""
     print(f"{args.path}: {source.framework.title} {source.version} ({source.version_from}){recipe}", file=sys.stderr)
+    for note in found.notes:
+        print(f"note: {note}", file=sys.stderr)
     paint = Paint(sys.stdout)
     lines: list[str] = []
     part = ""
@@ -75,6 +77,7 @@ def as_json(run: Run) -> dict[str, object]:
         "recipe": run.recipe,
         "recipe_from": run.recipe_from,
         "path": run.name,
+        "notes": list(run.notes),
         "settings": {
             setting.path: {
                 "value": None if setting.origin is Origin.NOT_APPLICABLE else to_json(setting.value),

@@ -8,10 +8,11 @@ from typing import Any
 
 from ftmigrate import __version__, schema
 from ftmigrate.conversion import ledger as ledgers
-from ftmigrate.conversion import write
+from ftmigrate.conversion import upgrade, write
 from ftmigrate.conversion.ledger import Ledger
 from ftmigrate.conversion.plan import Plan, plan
-from ftmigrate.document.model import Document, Launched, Value, format_path
+from ftmigrate.document.edit import CannotEdit
+from ftmigrate.document.model import Document, Launched, Value, format_path, from_tree
 from ftmigrate.frameworks.reader import Context, Reader, read
 from ftmigrate.frameworks.registry import Command, Framework
 from ftmigrate.frameworks.table import Table
@@ -69,6 +70,8 @@ def convert(
     known = replace(context, recipe=None, world_size=_number(run["parallel.world_size"]),
                     nodes=nodes if isinstance(nodes := run["launch.nodes"], int | Symbol) else None)  # fmt: skip
     required = _required(to, to_version)
+    if framework is to and to.edit is not None and upgrade.editable(document):
+        return _edited(document, run, to, version, table, known, required, head, out, exact)
     planned = plan(run, table, known, required, _own(document, run, to, table), exact=exact)
     reason = planned.reasons.get("method.name")
     if reason is not None:
@@ -93,6 +96,66 @@ def convert(
     return Conversion({out: text}, account, run, written, commands, keys, lines)
 
 
+def _edited(
+    document: Document,
+    run: Run,
+    to: Framework,
+    version: str,
+    table: Table,
+    context: Context,
+    required: Mapping[str, Any],
+    head: Mapping[str, object],
+    out: str,
+    exact: bool,
+) -> Conversion:
+    """Between versions of one framework: the source's own text with as few edits as keep the run what it was."""
+    target = (to, table.version)
+    assert to.edit is not None
+    removed = upgrade.gone(document, to, version, Reader(table, document, context))
+    woken = upgrade.awakened(document, run, read(table, document, context))
+    removed += [one for one in woken if one.path not in [other.path for other in removed]]
+    moved = [one for one in upgrade.superseded(document, to, version, table.version)
+             if one.path not in [other.path for other in removed]]  # fmt: skip
+    while True:
+        kept = upgrade.without(document.tree, [one.path for one in (*removed, *moved)])
+        kept |= {str(one.to[0]): document.tree[str(one.path[0])] for one in moved if one.same}
+        own = {key: value for key, value in kept.items() if value is not None}
+        planned = plan(run, table, context, required, own, exact=exact, sparing=True)
+        wanted = upgrade.merged(kept, planned, own)
+        back = from_tree(wanted, document.name)
+        draft = read(table, back, replace(context, world_size=None, nodes=None))
+        held = [one for one in moved if upgrade.carried(one, run, draft, wanted)]
+        if held == moved:
+            break
+        moved = held  # the others stay as they are: the newer version takes them still
+    removed = [*removed, *moved]
+    renamed = upgrade.renames(removed, run, draft, kept) | {one.path: one.to for one in moved}
+    reason = table.refuse(Reader(table, back, context))
+    if reason is not None:
+        return _refuse(document, run, head, target, reason)
+    try:
+        text, edits = to.edit(document, wanted, renamed, upgrade.places(table, wanted))
+    except CannotEdit as error:
+        return _refuse(document, run, head, target, str(error))
+    text = "\ufeff" + text if document.marked else text
+    back = to.parse(text.encode(), out, ())
+    written = read(table, back, context)
+    entries = ledgers.build(document, run, written, back, planned.reasons | {
+        setting: one.why for one in removed for setting in run.claims[one.path].settings
+    })  # fmt: skip
+    account = Ledger(
+        head,
+        {"framework": to.name, "version": table.version, "paths": [out]},
+        entries,
+        notes=_notes(document, run),
+        edits=tuple(upgrade.account(edits, removed, run, written)),
+    )
+    keys = {format_path(path): leaf.value for path, leaf in back.leaves.items()}
+    spans = {format_path(path): leaf.span or leaf.key for path, leaf in back.leaves.items()}
+    lines = {path: span.start.line for path, span in spans.items() if span}
+    return Conversion({out: text}, account, run, written, to.commands(written, out), keys, lines)
+
+
 def _command(launch: Launched) -> Mapping[str, object]:
     place = launch.place
     return {"text": launch.command, "file": place.name, "line": place.position.line, "column": place.position.column}
@@ -101,7 +164,7 @@ def _command(launch: Launched) -> Mapping[str, object]:
 def _notes(document: Document, run: Run) -> tuple[str, ...]:
     """What a reader must know of how the run was found: its recipe, and what its command leaves open."""
     told = (f"recipe {run.recipe}: {run.recipe_from}",) if run.recipe else ()
-    return (*told, *(document.launch.notes if document.launch is not None else ()))
+    return (*told, *(document.launch.notes if document.launch is not None else ()), *run.notes)
 
 
 def _own(document: Document, run: Run, to: Framework, table: Table) -> dict[str, Value]:

@@ -76,13 +76,17 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """The account of one conversion. `refused` says why nothing was written."""
+    """The account of one conversion. `refused` says why nothing was written.
+
+    edits: where the user's own text was edited, each change with its reason.
+    """
 
     source: Mapping[str, object]
     target: Mapping[str, object]
     entries: tuple[Entry, ...]
     refused: str | None = None
     notes: tuple[str, ...] = field(default_factory=tuple)
+    edits: tuple[Mapping[str, Any], ...] | None = None
 
     def summary(self) -> dict[str, int]:
         counts = Counter(entry.verdict for entry in self.entries)
@@ -97,6 +101,7 @@ class Ledger:
             "refused": self.refused,
             "notes": list(self.notes),
             "entries": [entry.json() for entry in self.entries],
+            **({"edits": [dict(edit) for edit in self.edits]} if self.edits is not None else {}),
         }
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from ftmigrate.document.model import Unresolved, Value, format_path, from_tree
 from ftmigrate.frameworks.reader import Context, Reader
-from ftmigrate.frameworks.table import CannotSay, Field, Group, Keys, Table, plain
+from ftmigrate.frameworks.table import CannotSay, Field, Group, Keys, Table, plain, to_path
 from ftmigrate.run import vocabulary
 from ftmigrate.run.compare import unknown
-from ftmigrate.run.model import NOT_APPLICABLE, Run, Setting
+from ftmigrate.run.model import NOT_APPLICABLE, ClaimKind, Run, Setting
 
 _PASSES = 8
 
@@ -48,6 +48,7 @@ class _Planner:
     context: Context
     exact: bool
     required: Mapping[str, Any]
+    sparing: bool = False
     plan: Plan = field(default_factory=Plan)
     tried: set[tuple[str, str]] = field(default_factory=set)
     _reader: tuple[str, Reader] | None = None
@@ -91,7 +92,7 @@ class _Planner:
             self.leave_open(path, wanted.value, reader)
             return
         same = vocabulary.difference(path, wanted.value, got.value, self.source.tokens) is None
-        if same and (got.leaves or not wanted.leaves):
+        if same and (got.leaves or not wanted.leaves or self.sparing):
             return
         for entry in self.table.by_setting.get(path, ()):
             if entry.when is not None and not entry.when.holds(reader):
@@ -112,6 +113,8 @@ class _Planner:
         except CannotSay as reason:
             self.plan.reasons[entry.setting] = str(reason)
             return False
+        if self.unknown(entry.key, reader):
+            return False
         if entry.key in self.plan.fixed:
             needed = f"{entry.key}: {self.plan.keys[entry.key]} is needed for {self.plan.fixed[entry.key]}"
             self.plan.reasons[entry.setting] = needed
@@ -122,6 +125,11 @@ class _Planner:
         self.tried.add(mark)
         self.plan.keys[entry.key] = value
         return True
+
+    def unknown(self, key: str, reader: Reader) -> bool:
+        """Whether the target's version does not know a key that other versions of it have."""
+        claim = self.table.unknown(to_path(key), reader)
+        return claim is not None and claim.kind is ClaimKind.UNKNOWN
 
     def choose(self, entry: Group, reader: Reader) -> bool:
         """Write the candidate whose decoded settings fit best."""
@@ -140,6 +148,8 @@ class _Planner:
         try:
             for proposed in entry.propose(wanted, reader):
                 candidate = {key: plain(value) for key, value in proposed.items()}
+                if any(self.unknown(key, reader) for key in candidate):
+                    continue
                 decoded = entry.decode(candidate, reader)
                 wrong = sum(
                     vocabulary.difference(path, value, decoded[path].value, self.source.tokens) is not None
@@ -214,10 +224,11 @@ def plan(
     own: Mapping[str, Value] | None = None,
     *,
     exact: bool = False,
+    sparing: bool = False,
 ) -> Plan:
     """The target's keys for a source run.
 
     required: placeholders for keys the target cannot do without. own: keys that are carried over as they are, because
-    source and target are of one framework.
+    source and target are of one framework. sparing: nothing is written that holds without a key.
     """
-    return _Planner(source, table, context, exact, required or {}, Plan(keys=dict(own or {}))).settle()
+    return _Planner(source, table, context, exact, required or {}, sparing, Plan(keys=dict(own or {}))).settle()

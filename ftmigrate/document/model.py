@@ -116,7 +116,7 @@ class Document:
     prevent reading (a duplicate key that the framework's loader lets win silently; one of error severity is where
     the framework reads the file but stops when it comes to the value).
     `sections` gives the span of the key of each mapping or list of mappings. `launch` is the command that names this
-    config, where it was read through one.
+    config, where it was read through one. `marked`: the file begins with a byte order mark, which is not in `text`.
     """
 
     name: str
@@ -127,6 +127,7 @@ class Document:
     warnings: tuple[Diagnostic, ...] = ()
     sections: Mapping[Path, Span] = field(default_factory=dict)
     launch: Launched | None = None
+    marked: bool = False
 
     def __contains__(self, path: Path) -> bool:
         try:

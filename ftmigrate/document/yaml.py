@@ -61,6 +61,7 @@ def parse(
         header=_header(notes, position(root.value[0][0].start_mark).line if root.value else len(lines) + 1),
         warnings=tuple(reader.warnings),
         sections=_sections(tree, reader, applied),
+        marked=data.startswith(b"\xef\xbb\xbf"),
     )
 
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache
+from typing import TYPE_CHECKING, TypeAlias
 
 from ftmigrate import schema
-from ftmigrate.document.model import Document, Unresolved, Value, from_tree
+from ftmigrate.document.model import Document, Path, Unresolved, Value, from_tree
 from ftmigrate.frameworks.launch import Launch
 from ftmigrate.frameworks.table import Table
 from ftmigrate.run.model import Run
 from ftmigrate.scripts.shell import Command as ShellCommand
+
+if TYPE_CHECKING:
+    from ftmigrate.document.edit import Edit
 
 ENTRY_POINTS = "ftmigrate.frameworks"
 
@@ -27,6 +31,11 @@ class Command:
     line: str
 
 
+Editor: TypeAlias = (
+    "Callable[[Document, Mapping[str, Value], Mapping[Path, Path], Mapping[Path, Path]], tuple[str, tuple[Edit, ...]]]"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Framework:
     """What the core needs of a framework.
@@ -37,7 +46,9 @@ class Framework:
     holds well enough to write for. layout tells how the schema's sections make up a
     config. mark is a pattern that the text of each of its configs holds (so that a file without it need not be parsed).
     launch reads a shell command that may start one of its runs. shipped gives a config that the framework itself ships,
-    by its name, at a version and with overrides; shipped_hint what may have been meant where there is none.
+    by its name, at a version and with overrides; shipped_hint what may have been meant where there is none. edit
+    rewrites a config's own text into one that reads as a wanted tree (`document.edit.rewrite` in its dialect), which
+    makes its configs upgradable.
     """
 
     name: str
@@ -55,6 +66,7 @@ class Framework:
     shipped: Callable[[str, str, Sequence[str]], Document | None] | None = None
     shipped_hint: Callable[[str, str], str] = lambda _name, _version: ""
     layout: schema.Layout = field(default_factory=schema.Layout)
+    edit: Editor | None = None
 
     def versions(self) -> list[str]:
         return schema.versions(self.name)

@@ -279,6 +279,29 @@ class Heading:
     title: str
 
 
+@dataclass(frozen=True, slots=True)
+class Between:
+    """Not an entry: entries that hold from the release `since` on and before `until` (None: without such an end)."""
+
+    since: str | None
+    until: str | None
+    entries: tuple[Entry, ...]
+
+
+def in_force(entries: Iterable[Entry | Between], version: str, order: Sequence[str]) -> tuple[Entry, ...]:
+    """The entries that hold at a version; `order` lists all versions, oldest first."""
+    at = order.index(version)
+    found: list[Entry] = []
+    for entry in entries:
+        if not isinstance(entry, Between):
+            found.append(entry)
+        elif (entry.since is None or order.index(entry.since) <= at) and (
+            entry.until is None or at < order.index(entry.until)
+        ):
+            found += entry.entries
+    return tuple(found)
+
+
 Answer: TypeAlias = "Field | Group | Always | Derived | Missing"
 Entry: TypeAlias = "Field | Group | Sources | Always | Derived | Missing | Private | Unread | Pending | Heading"
 
@@ -289,8 +312,9 @@ class Table:
 
     null_is_absent: what an empty key means unless an entry says otherwise. default_of: the pinned default of a key
     (ABSENT where there is none) in the context of what is read. unknown: the claim of a leaf that the framework does
-    not read at all, or that belongs to somebody else's component; None for those it reads. lacks: methods that the
-    framework has no form of, with the reason and the nearest thing.
+    not read at all, or that belongs to somebody else's component; None for those it reads. refuse: why a config as a
+    whole is not taken; objects: keys that are not taken with what else the config says, with the reason. lacks: methods
+    that the framework has no form of, with the reason and the nearest thing.
     """
 
     framework: str
@@ -304,6 +328,7 @@ class Table:
     notes: Callable[[Reader], tuple[str, ...]] = lambda _reader: ()
     refuse: Callable[[Reader], str | None] = lambda _reader: None
     lacks: Mapping[str, str] = field(default_factory=dict)
+    objects: Callable[[Reader], Mapping[str, str]] = lambda _reader: {}
     by_setting: Mapping[str, tuple[Answer, ...]] = field(init=False)
 
     def __post_init__(self) -> None:

@@ -11,6 +11,7 @@ from ftmigrate.frameworks.registry import Framework
 
 _FILES = ("requirements.txt", "requirements.lock", "uv.lock", "poetry.lock", "pyproject.toml", "environment.yml")
 _LIMIT = 4_000_000
+NEWEST = "the newest known"
 
 
 def find(framework: Framework, path: Path | None, document: Document | None = None) -> tuple[str, str]:
@@ -28,7 +29,7 @@ def find(framework: Framework, path: Path | None, document: Document | None = No
                     return version, f"pinned in {place / name}"
             if (place / ".git").exists():
                 break
-    return _naming(framework, document) or (framework.newest, "the newest known")
+    return _naming(framework, document) or (framework.newest, NEWEST)
 
 
 def _naming(framework: Framework, document: Document | None) -> tuple[str, str] | None:

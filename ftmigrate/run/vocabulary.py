@@ -97,7 +97,9 @@ _COUNTED = is_("method.name", *SUPERVISED, *PAIRED, "kto")
 _SAMPLED = is_("method.name", *POLICY)
 _SINGLE = is_("method.name", "kto")
 _SIMPO = is_("method.name", "simpo")
-_FSDP = is_("parallel.strategy", "fsdp2")
+_FSDP = is_("parallel.strategy", "fsdp1", "fsdp2")
+_DEEPSPEED = is_("parallel.strategy", "deepspeed")
+_SHARDED = is_("parallel.strategy", "fsdp1", "fsdp2", "deepspeed")
 _COSINE = is_("schedule.name", "cosine")
 _SCHEDULED = is_not("schedule.name", "none")
 _ADAM = is_("optimizer.name", "adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit", "adam")
@@ -550,14 +552,28 @@ _SPECS: tuple[Spec, ...] = (
         loss="speed; the kernels need a GPU",
     ),
     # parallel
-    _s("parallel.strategy", "single | fsdp2 | ddp | deepspeed", "how the run is spread over devices"),
+    _s(
+        "parallel.strategy",
+        "single | fsdp1 | fsdp2 | ddp | deepspeed",
+        "how the run is spread over devices",
+        loss="fully sharded either way, the same sums are made in another order and rounded otherwise; or, where one of "
+        "them is not sharded, memory",
+    ),
     _s("parallel.world_size", "int | W", "number of devices", differs=number_differs),
     _s(
+        "parallel.zero_stage",
+        "int",
+        "what DeepSpeed shards over the devices (1: optimizer state, 2: gradients too, 3: weights too)",
+        effect="resources",
+        when=_DEEPSPEED,
+        loss="memory",
+    ),
+    _s(
         "parallel.cpu_offload",
-        "bool",
+        "bool | weights | optimizer state",
         "sharded weights, gradients and optimizer state wait in CPU memory",
         effect="resources",
-        when=_FSDP,
+        when=_SHARDED,
     ),
     _s(
         "parallel.reshard_after_forward",

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from ftmigrate.document.model import Document, Unresolved, Value
+from ftmigrate.document.model import Document, Path, Unresolved, Value
 from ftmigrate.frameworks.registry import Command, Framework
 from ftmigrate.frameworks.table import Table
 from ftmigrate.run.model import Run, Symbol
 from ftmigrate.schema import Layout
+
+if TYPE_CHECKING:
+    from ftmigrate.document.edit import Edit
 
 _TELLING = ("base_model", "micro_batch_size", "datasets", "sequence_len", "num_epochs", "gradient_accumulation_steps")
 
@@ -72,6 +76,15 @@ def _placeholder(key: str, value: Unresolved) -> Value:
     return f"TODO: {value.expression}"
 
 
+def _edit(
+    document: Document, wanted: Mapping[str, Value], renamed: Mapping[Path, Path], after: Mapping[Path, Path]
+) -> tuple[str, tuple[Edit, ...]]:
+    from ftmigrate.document.edit import rewrite
+    from ftmigrate.document.yaml import PYYAML
+
+    return rewrite(document, PYYAML, wanted, renamed, after)
+
+
 FRAMEWORK = Framework(
     name="axolotl",
     title="Axolotl",
@@ -80,9 +93,10 @@ FRAMEWORK = Framework(
     detect=_detect,
     commands=_commands,
     placeholder=_placeholder,
-    status="written and read at 0.21.0",
+    status="read by version from 0.5.2 on, written for 0.19.0 to 0.21.0",
     writes=True,
-    written=("0.21.0",),
+    written=("0.19.0", "0.20.0", "0.21.0"),
     mark=r"""(?m)(?:^\s*|[{,]\s*)["']?base_model["']?\s*:""",
     layout=Layout(plugins="plugins", lax=True),
+    edit=_edit,
 )

@@ -165,6 +165,11 @@ def _pretraining(read: Entry) -> Rendering:
 def _named(read: Entry, kind: str) -> Rendering:
     name, _, style = kind.partition(":")
     found = TYPES.get(name)
+    if name.startswith("sharegpt"):
+        raise Undecodable(
+            f"type: {kind}, which Axolotl takes no more since 0.5; type: chat_template says it, with field_messages: "
+            "conversations and message_property_mappings: {role: from, content: value}"
+        )
     if found is None:
         raise Undecodable(f"type: {kind}")
     if name == "alpaca_chat" and read.own("conversation"):

@@ -75,7 +75,7 @@ _COMPILE = is_("memory.compile", True)
 _COSINE = is_("schedule.name", "cosine")
 _EVALUATED = is_not("evaluation.data", None)
 _DDP = both(_SFT, is_("parallel.strategy", "ddp"))
-_FSDP = is_("parallel.strategy", "fsdp2")
+_FSDP = is_("parallel.strategy", "fsdp1", "fsdp2")
 _DEEPSPEED = is_("parallel.strategy", "deepspeed")
 _SINGLE = is_("parallel.strategy", "single")
 _DION = _optimizer("dion")
@@ -105,9 +105,6 @@ def _means(value: object) -> Callable[[Any], object]:
     return lambda _: value
 
 
-_REFUSED = "refused by Axolotl 0.21"
-
-
 OTHER: tuple[Entry, ...] = (
     # old spellings of a setting: read, never written
     *(
@@ -120,22 +117,6 @@ OTHER: tuple[Entry, ...] = (
     Field("dpo_beta", "method.beta", SAME, absent=ABSENT, when=key("dpo_beta"), write=False),
     Field("sequence_parallel_degree", "parallel.context", SAME, absent=ABSENT, when=key("sequence_parallel_degree"),
           write=False),
-
-    # refused at load time
-    Private("fsdp", f"FSDP1 is gone, fsdp_config takes its place: {_REFUSED}", off=(None, False, "", [])),
-    Private("max_packed_sequence_len", f"packing is sample_packing: {_REFUSED}"),
-    Private("rope_scaling", f"it belongs under model_config now: {_REFUSED}", off=(None, False, {}, "")),
-    Private("s2_attention", f"shifted sparse attention is gone: {_REFUSED}"),
-    Private("flash_attn_rms_norm", f"this kernel is gone: {_REFUSED}"),
-    Private("dpo_use_logits_to_keep", f"TRL has it no more: {_REFUSED} with any value", off=(None,)),
-    Private("dpo_generate_during_eval", f"TRL has it no more: {_REFUSED} with any value", off=(None,)),
-    Private("dpo_norm_loss", f"TRL has it no more: {_REFUSED} with any value", off=(None,)),
-    Private("rpo_alpha", f"TRL wants several loss types for it: {_REFUSED} with any value", off=(None,)),
-    Private("save_safetensors", f"weights are always safetensors, false is {_REFUSED}", off=(None, True)),
-    *(
-        Private(f"unsloth_{name}", f"the lora_*_kernel keys take its place: {_REFUSED}")
-        for name in ("cross_entropy_loss", "lora_mlp", "lora_o", "lora_qkv", "rms_norm", "rope")
-    ),
 
     # computed by Axolotl itself, or of another command
     Unread("axolotl_config_path", "overwritten with the path of the file that is loaded (cli/config.py)"),
@@ -588,6 +569,8 @@ _PLUGIN_KEYS: dict[str, dict[str, tuple[str, tuple[object, ...]]]] = {
         "kd_online_server_base_url": ("where the teacher runs", (None, "")),
         "kd_online_timeout": ("how long the teacher may take", (None, 120)),
         "kd_online_topk": ("tokens that the teacher names", (None,)),
+        "kd_top_k_before_softmax": ("whether the teacher's best tokens are taken before the softmax", (None, False)),
+        "kd_zscore_base_temp": ("temperature of standardised logits", (None,)),
     },
     "kernels.KernelsPlugin": {
         "use_scattermoe": ("speed: kernels for experts", (None, False)),

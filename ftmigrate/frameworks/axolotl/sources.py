@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ftmigrate.document.model import Path, Unresolved, Value
-from ftmigrate.frameworks.axolotl import datasets, older
+from ftmigrate.frameworks.axolotl import dataset_types, datasets, older
 from ftmigrate.frameworks.reader import Reader
 from ftmigrate.frameworks.table import Sources, SourceSetting
+from ftmigrate.run.rendering import Conversation, Rendering
 from ftmigrate.run.source import Decoded, with_columns
 
 _TEXTS = ("text", "loss_mask", "rejected")
@@ -26,10 +27,10 @@ def decode(reader: Reader) -> Sequence[Mapping[str, SourceSetting]]:
         if not isinstance(entry, dict):
             continue
         said = datasets.decode(entry, config)
-        refused = older.refused(entry, reader.version)
+        refused = dataset_types.refused(entry, reader.version)
         if refused is not None:
             said = {name: Decoded(Unresolved(refused), d.args) if name in _TEXTS else d for name, d in said.items()}
-        decoded = with_columns(said, _names_column)
+        decoded = with_columns(_of_the_time(said, entry, config, reader.version), _names_column)
         found.append(
             {
                 name: SourceSetting(value, _leaves(reader, index, args), why)
@@ -37,6 +38,36 @@ def decode(reader: Reader) -> Sequence[Mapping[str, SourceSetting]]:
             }
         )
     return found
+
+
+def _of_the_time(
+    decoded: dict[str, Decoded], entry: Mapping[str, Value], config: Mapping[str, Value], version: str
+) -> dict[str, Decoded]:
+    """A named template that had another text in this version is not described, nor what was trained of some."""
+    name = entry.get("chat_template")
+    if name is None or str(name).startswith("tokenizer_default"):
+        name = config.get("chat_template")
+    since = older.TEMPLATES_SINCE.get(str(name))
+    if entry.get("type") != "chat_template":
+        return decoded
+    if since is not None and not older.at_least(version, since):
+        unknown = Unresolved(f"the chat template {name} as Axolotl had it before {since}, which had another text")
+        return {key: found._replace(value=unknown) if key in _TEXTS else found for key, found in decoded.items()}
+    if not older.at_least(version, older.TURNS_IN_WHOLE) and any(map(_hangs_on_others, _talks(decoded["text"].value))):
+        why = Unresolved(f"before {older.TURNS_IN_WHOLE} turns were looked for in a text that ended with them, and this "
+                         "format writes a turn otherwise when others follow or come before")  # fmt: skip
+        return {**decoded, "loss_mask": decoded["loss_mask"]._replace(value=why)}
+    return decoded
+
+
+def _talks(text: object) -> list[Conversation]:
+    return [part for part in text.segments if isinstance(part, Conversation)] if isinstance(text, Rendering) else []
+
+
+def _hangs_on_others(talk: Conversation) -> bool:
+    """Whether what a turn looks like depends on the turns around it, or a trained system message on the next."""
+    shape = talk.format
+    return bool(shape.last) or (shape.system_in_user is not None and "system" in talk.loss.roles)
 
 
 def _names_column(argument: str) -> bool:

@@ -9,11 +9,12 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import cache, partial
 from typing import Any
 
 from ftmigrate import schema
 from ftmigrate.document.model import Path, Value
-from ftmigrate.frameworks.axolotl import methods, sources
+from ftmigrate.frameworks.axolotl import deepspeed, methods, older, sources
 from ftmigrate.frameworks.axolotl.forms import METHOD_KEYS
 from ftmigrate.frameworks.axolotl.other_keys import OTHER, PLUGIN_KEYS
 from ftmigrate.frameworks.reader import Reader
@@ -21,6 +22,7 @@ from ftmigrate.frameworks.table import (
     ABSENT,
     NUMBER,
     Always,
+    Between,
     CannotSay,
     Codec,
     Derived,
@@ -33,6 +35,7 @@ from ftmigrate.frameworks.table import (
     Private,
     Table,
     Unread,
+    in_force,
     names,
     reading,
 )
@@ -53,7 +56,7 @@ _ADAPTED_HERE = is_not("method.name", *methods.ADAPTED_BY_TRL)
 _WITHOUT_DROPOUT = is_("method.name", *methods.WITHOUT_DROPOUT)
 _WITH_DROPOUT = is_not("method.name", *methods.WITHOUT_DROPOUT)
 _QAT = is_("method.name", "qat")
-_FSDP = is_("parallel.strategy", "fsdp2")
+_FSDP = is_("parallel.strategy", "fsdp1", "fsdp2")
 
 _DROPOUT_OFF = "TRL switches all dropout off in this method's trainer"
 _MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -68,6 +71,8 @@ _OWN_OPTIMIZERS = (
     "dion", "sinkgd", "polora", "flash_adamw", "flash_adam", "flash_sgd", "flash_sgdw", "flash_lion", "scao",
     "q_galore_adamw8bit",
 )  # fmt: skip
+
+_OLD_ADAMW = "adamw_hf"  # transformers' own, which decayed weights after the step; gone with transformers 5
 
 # spelling -> (optimizer, fused kernel)
 _OPTIMIZERS: Mapping[str, tuple[str, bool]] = {
@@ -180,6 +185,10 @@ def _propose_optimizer(wanted: Mapping[str, Any], reader: Reader) -> Iterator[Ma
     sharded = reader.get("parallel.strategy") == "fsdp2"
     split = reader.get("parallel.tensor")
     split = isinstance(split, int) and split > 1
+    if wanted.get("optimizer.name") == _OLD_ADAMW:
+        yield {"optimizer": "adamw_torch"}
+    if sharded and not split and wanted.get("optimizer.name") == "adamw_8bit":
+        yield {"optimizer": "adamw_torch_8bit"}  # torchao's
     for spelled, (name, _) in _OPTIMIZERS.items():
         # FSDP2 refuses the bitsandbytes spellings (schemas/validation.py, check_fsdp2_w_8bit_optimizer)
         if name == wanted.get("optimizer.name") and not (
@@ -203,6 +212,11 @@ def _propose_schedule(wanted: Mapping[str, Any], _: Reader) -> Iterator[Mapping[
 
 
 _OF_ALL = " of all steps"
+
+
+def _warmup_set(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
+    """0.10.0 to 0.12.2: 0 counts as not set (core/builders/base.py)."""
+    return _warmup({key: value for key, value in keys.items() if value}, reader)
 
 
 def _warmup(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
@@ -302,7 +316,7 @@ def _precision(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     else:
         found = ("fp32", "none")
     weights, why = found[0], ""
-    pure = reader.get("adapter.method") != "none" or reader.get("parallel.strategy") in ("fsdp2", "deepspeed")
+    pure = reader.get("adapter.method") != "none" or reader.get("parallel.strategy") in ("fsdp1", "fsdp2", "deepspeed")
     if weights == "bf16" and not pure and reader.get("model.attention") in ("auto", "sdpa", "eager"):
         # loaders/model.py, _set_attention_config and the upcast after loading
         weights = "bf16, embeddings and norms fp32"
@@ -374,12 +388,12 @@ def _keep(value: Any, view: View) -> Value:
 _EVAL_KEYS = ("eval_steps", "eval_strategy", "evals_per_epoch")
 
 
-def _evaluation(keys: Keys, _: Reader) -> Mapping[str, Decoded]:
+def _evaluation(keys: Keys, _: Reader, unsaid: str = "no") -> Mapping[str, Decoded]:
     if keys.get("evals_per_epoch"):
         return {"evaluation.every": Decoded(f"{keys['evals_per_epoch']}{_TIMES}", tuple(keys))}
     if keys.get("eval_steps"):
         return {"evaluation.every": Decoded(f"{keys['eval_steps']} steps", tuple(keys))}
-    return {"evaluation.every": Decoded(keys.get("eval_strategy") or "no", tuple(keys))}
+    return {"evaluation.every": Decoded(keys.get("eval_strategy") or unsaid, tuple(keys))}
 
 
 def _propose_evaluation(wanted: Mapping[str, Any], _: Reader) -> Iterator[Mapping[str, Value]]:
@@ -483,8 +497,11 @@ def _strategy(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     return {"parallel.strategy": Decoded(alone), "parallel.wrapping": Decoded("transformer layers")}
 
 
-def _propose_strategy(wanted: Mapping[str, Any], _: Reader) -> Iterator[Mapping[str, Value]]:
-    if wanted.get("parallel.strategy") == "fsdp2":
+def _propose_strategy(wanted: Mapping[str, Any], reader: Reader) -> Iterator[Mapping[str, Value]]:
+    """FSDP1 is not written: where the version has it no more, FSDP2 shards the same."""
+    if wanted.get("parallel.strategy") == "fsdp1" and reader.get("parallel.strategy") == "fsdp2":
+        yield {"fsdp_version": 2}
+    elif wanted.get("parallel.strategy") in ("fsdp1", "fsdp2"):
         yield {"fsdp_version": 2, "fsdp_config.auto_wrap_policy": "TRANSFORMER_BASED_WRAP"}
 
 
@@ -558,6 +575,10 @@ def _normalisation(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     return {**found, "gradient.loss_normalisation": Decoded(text)}
 
 
+def _counted(reader: Reader) -> Mapping[str, Decoded]:
+    return _normalisation({"chunked_cross_entropy": bool(reader.get("memory.chunked_loss"))}, reader)
+
+
 def _propose_chunked(wanted: Mapping[str, Any], reader: Reader) -> Iterator[Mapping[str, Value]]:
     """Not where memory would be saved at the cost of other figures in the log."""
     if not wanted.get("memory.chunked_loss"):
@@ -610,6 +631,11 @@ def _kernels(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     return {"memory.lora_kernels": Decoded(not reader.get("model.trust_remote_code"))}
 
 
+def _kernels_named(keys: Keys, _: Reader) -> Mapping[str, Decoded]:
+    """Before 0.9.1 none comes on by itself."""
+    return {"memory.lora_kernels": Decoded(any(keys.values()), tuple(keys))}
+
+
 def _propose_kernels(wanted: Mapping[str, Any], _: Reader) -> Iterator[Mapping[str, Value]]:
     yield dict.fromkeys(_KERNELS, bool(wanted["memory.lora_kernels"]))
 
@@ -658,6 +684,16 @@ def _saved_template(reader: Reader) -> Mapping[str, Decoded]:
 
 
 _CLIP = Codec(lambda value, _: value or None, lambda value, _: 0.0 if value is None else value)
+
+
+def _encode_clip_set(value: Any, _: View) -> Value:
+    if value is None:
+        raise CannotSay("before 0.10.0 a norm of 0 counts as not set: gradients are always clipped")
+    found: Value = value
+    return found
+
+
+_CLIP_SET = Codec(lambda value, _: value or 1.0, _encode_clip_set)
 
 
 _OVERLONG = {"truncate": "truncate", "drop": "drop", "raise": "error"}
@@ -712,8 +748,17 @@ def _encode_loading(value: Any, view: View) -> Value:
     several = any(view.get(size) not in (1, None) for size in sizes)
     if view.get("parallel.tensor") not in (1, None):
         raise CannotSay("with tensor parallelism each device loads its own part, and Axolotl switches the key off")
-    if value == "by parts" and view.get("model.quantization") == "nf4" and (view.get("adapter.use_dora") or several):
-        raise CannotSay("Axolotl loads 4-bit weights by parts neither with DoRA nor with a second kind of parallelism")
+    beside = several or view.get("adapter.use_dora") or view.get("adapter.modules_to_save")
+    if (
+        value == "by parts"
+        and view.get("model.quantization") == "nf4"
+        and beside
+        and older.at_least(view.version, "0.20.0")
+    ):
+        raise CannotSay(
+            "Axolotl loads 4-bit weights by parts neither with DoRA or further trained modules nor with a "
+            "second kind of parallelism"
+        )
     return bool(value == "by parts")
 
 
@@ -732,14 +777,7 @@ _FSDP_OTHERS = (
         Private("fsdp_config.min_num_params", "the size from which a module is sharded as a unit", off=(None,)),
         Private("fsdp_config.mixed_precision_policy", "the precision of sharded computation", off=(None,)),
         Private("fsdp_config.final_state_dict_type", "whether the final weights are gathered", off=(None,)),
-        Private("fsdp_config.sharding_strategy", "refused: FSDP1 is gone", off=(None,)),
-        Private("fsdp_config.forward_prefetch", "refused: FSDP1 is gone", off=(None,)),
         Unread("fsdp_config.cpu_offload_pin_memory", "how offloaded weights are kept; no effect on training"),
-        *(
-            Unread(f"fsdp_config.{name}", "an option of FSDP1: dropped with a warning")
-            for name in ("sync_module_states", "use_orig_params", "limit_all_gathers", "backward_prefetch",
-                         "backward_prefetch_policy")
-        ),
     ),
     Unread("fsdp_config.fsdp_version", "the same as fsdp_version"),
     Unread("fsdp_config.version", "the same as fsdp_version"),
@@ -748,7 +786,7 @@ _FSDP_OTHERS = (
 )  # fmt: skip
 
 
-ENTRIES: tuple[Entry, ...] = (
+ENTRIES: tuple[Entry | Between, ...] = (
     Heading("Model"),
     Field("base_model", "model.base"),
     Field("revision_of_model", "model.revision", absent=None, quiet=True),
@@ -845,25 +883,61 @@ ENTRIES: tuple[Entry, ...] = (
     Field("optim_args", "optimizer.options", absent={}, quiet=True),
     Missing("optimizer.in_backward", False, "no optimizer step inside the backward pass"),
     Group(("lr_scheduler",), ("schedule.name",), _schedule, _propose_schedule),
-    Group(("warmup_steps", "warmup_ratio"), ("schedule.warmup_steps",), _warmup, _propose_warmup),
+    Between("0.10.0", "0.13.1", (
+        Group(("warmup_steps", "warmup_ratio"), ("schedule.warmup_steps",), _warmup_set, _propose_warmup),
+    )),
+    *(
+        Between(since, until, (
+            Group(("warmup_steps", "warmup_ratio"), ("schedule.warmup_steps",), _warmup, _propose_warmup),
+        ))
+        for since, until in ((None, "0.10.0"), ("0.13.1", None))
+    ),
     Field("lr_scheduler_kwargs.num_cycles", "schedule.cycles", absent=0.5, quiet=True),
     Field("cosine_min_lr_ratio", "schedule.min_ratio", absent=0.0, quiet=True),
-    Field("max_grad_norm", "gradient.max_norm", _CLIP, absent=1.0),
+    Between(None, "0.10.0", (Field("max_grad_norm", "gradient.max_norm", _CLIP_SET, absent=1.0),)),
+    Between("0.10.0", None, (Field("max_grad_norm", "gradient.max_norm", _CLIP, absent=1.0),)),
     Heading("Precision"),
     Group(("bf16", "fp16", "bfloat16", "float16"), ("precision.weights", "precision.autocast"), _precision,
           _propose_precision),
-    Field("tf32", "precision.tf32", absent="auto"),
+    Between(None, "0.16.0", (Field("tf32", "precision.tf32", absent=False),)),
+    Between("0.16.0", None, (Field("tf32", "precision.tf32", absent="auto"),)),
     Heading("Memory and speed"),
     Field("gradient_checkpointing", "memory.activation_checkpointing",
-          names({True: True, False: False, "offload": True, "offload_disk": True}),
+          names({True: True, False: False, "offload": True, "offload_disk": True, "unsloth": True}),
           absent=lambda view: view.get("method.name") not in SUPERVISED),  # TRL's own default is true
     Field("activation_offloading", "memory.activation_offloading", names(_OFFLOAD), absent="none"),
     Field("torch_compile", "memory.compile", absent=False),
-    Group(_CHUNKED, ("memory.chunked_loss", "gradient.loss_normalisation"), _normalisation, _propose_chunked),
-    Group(_KERNELS, ("memory.lora_kernels",), _kernels, _propose_kernels, when=_LORA),
+    Between("0.17.0", "0.20.0", (
+        Field("chunked_cross_entropy", "memory.chunked_loss", absent=False, quiet=True),
+        older.accumulated(_counted),
+    )),
+    *(
+        Between(since, until, (
+            Group(_CHUNKED, ("memory.chunked_loss", "gradient.loss_normalisation"), _normalisation, _propose_chunked),
+        ))
+        for since, until in ((None, "0.17.0"), ("0.20.0", None))
+    ),
+    Between(None, "0.9.1", (
+        Group(_KERNELS, ("memory.lora_kernels",), _kernels_named, _propose_kernels, when=_LORA),
+    )),
+    Between("0.9.1", None, (
+        Group(_KERNELS, ("memory.lora_kernels",), _kernels, _propose_kernels, when=_LORA),
+    )),
     Heading("Devices"),
-    Group(("fsdp_version", "fsdp_config.auto_wrap_policy", "deepspeed"), ("parallel.strategy", "parallel.wrapping"),
-          _strategy, _propose_strategy),
+    Between("0.20.0", None, (
+        Group(("fsdp_version", "fsdp_config.auto_wrap_policy", "deepspeed"), ("parallel.strategy", "parallel.wrapping"),
+              _strategy, _propose_strategy),
+    )),
+    *(
+        Between(since, until, (
+            Group(older.STRATEGY_KEYS, ("parallel.strategy", "parallel.wrapping"),
+                  partial(older.strategy, launched=launched, alone=alone), _propose_strategy),
+        ))
+        for since, until, alone in ((None, "0.12.0", False), ("0.12.0", "0.20.0", True))
+    ),
+    *older.FSDP,
+    Derived(deepspeed.SETTINGS, deepspeed.compute, "what the DeepSpeed config says",
+            when=is_("parallel.strategy", "deepspeed"), keys=("deepspeed",)),
     Field("fsdp_config.offload_params", "parallel.cpu_offload", absent=False, when=_FSDP),
     Field("fsdp_config.reshard_after_forward", "parallel.reshard_after_forward", absent=True, when=_FSDP),
     Field("fsdp_config.cpu_ram_efficient_loading", "parallel.loading", _LOADING, absent="whole on each device",
@@ -880,14 +954,17 @@ ENTRIES: tuple[Entry, ...] = (
     Derived(("launch.nodes",), _nodes, "the launch command decides it"),
     Heading("Evaluation"),
     Group(("val_set_size", "test_datasets"), ("evaluation.data",), _evaluated, _propose_evaluated),
-    Group(_EVAL_KEYS, ("evaluation.every",), _evaluation, _propose_evaluation),
+    Between(None, "0.10.0", (
+        Group(_EVAL_KEYS, ("evaluation.every",), partial(_evaluation, unsaid="epoch"), _propose_evaluation),
+    )),
+    Between("0.10.0", None, (Group(_EVAL_KEYS, ("evaluation.every",), _evaluation, _propose_evaluation),)),
     Field("eval_batch_size", "evaluation.batch_size", absent=lambda view: view.get("batch.micro_size"), quiet=True),
     Heading("Output"),
     Field("output_dir", "saving.output_dir"),
     Group(_SAVE_KEYS, ("saving.every",), _saving, _propose_saving),
     Field("save_total_limit", "saving.keep", Codec(_kept, _keep), absent=lambda view: _kept(None, view)),
     Derived(("saving.weights",), _saved_weights, "train.py saves the adapter alone where there is one"),
-    Always("saving.safetensors", True, "transformers 5 writes nothing else"),
+    Between("0.14.0", None, (Always("saving.safetensors", True, "transformers 5 writes nothing else"),)),
     Missing("saving.asynchronous", False),
     Field("resume_from_checkpoint", "saving.resume", absent=False, quiet=True),
     Field("auto_resume_from_checkpoints", "saving.resume", absent=ABSENT),
@@ -949,6 +1026,7 @@ ENTRIES: tuple[Entry, ...] = (
     Always("qat.layers", "all linear layers", "utils/quantization.py, prepare_model_for_qat", when=_QAT),
     Field("qat.fake_quant_after_n_steps", "qat.after_steps", methods.AFTER, absent=None, when=_QAT),
     Private("qat.quantize_embedding", "the embedding is rounded too"),
+    *older.REFUSED,
     *OTHER,
     *PLUGIN_KEYS,
 )  # fmt: skip
@@ -971,22 +1049,53 @@ def _default_of(version: str) -> Any:
     return default
 
 
+def _top(entry: Entry) -> Iterator[str]:
+    return (key.split(".", 1)[0].split("[", 1)[0] for key in getattr(entry, "keys", ()))
+
+
+@cache
+def _entries(version: str) -> tuple[Entry, ...]:
+    return in_force(ENTRIES, version, schema.versions("axolotl"))
+
+
+@cache
+def _keys_of(version: str) -> frozenset[str]:
+    pinned = schema.load("axolotl", version)
+    return frozenset(pinned.keys("config")).union(*(pinned.keys(name) for name in pinned.names("plugin ")))
+
+
 def _unknown(version: str) -> Any:
-    known = set(schema.load("axolotl", version).keys("config"))
-    known |= {key.split(".", 1)[0].split("[", 1)[0] for entry in ENTRIES for key in getattr(entry, "keys", ())}
+    """A key that a row names is known, unless it is one of other versions' schemas only."""
+    sections = schema.table("axolotl")["sections"]
+    tops = [keys for name, keys in sections.items() if name == "config" or name.startswith("plugin ")]
+    elsewhere = {key: ranges for keys in tops for key, ranges in keys.items() if key}
+    named = {key for entry in _entries(version) for key in _top(entry)}
+    known = _keys_of(version) | (named - set(elsewhere))
 
     def claim(path: Path, _: Reader) -> Claim | None:
         if path[0] in known:
             return None
-        return Claim(ClaimKind.UNKNOWN, "Axolotl does not know this key and ignores it")
+        if path[0] not in elsewhere:
+            return Claim(ClaimKind.UNKNOWN, "Axolotl does not know this key and ignores it")
+        since, *_rest = elsewhere[str(path[0])][0]
+        until = elsewhere[str(path[0])][-1][1]
+        has = f"{since} on" if until is None else f"{since} until before {until}"
+        return Claim(
+            ClaimKind.UNKNOWN, f"Axolotl {version} does not know this key and ignores it: it is one from {has}"
+        )
 
     return claim
 
 
+def _refuse(reader: Reader) -> str | None:
+    return methods.refused(reader) or older.refused(reader)
+
+
+@cache
 def table(version: str) -> Table:
     """Axolotl's table at a version."""
-    return Table("axolotl", version, ENTRIES, _default_of(version), _unknown(version), null_is_absent=True,
-                 refuse=methods.refused)  # fmt: skip
+    return Table("axolotl", version, _entries(version), _default_of(version), _unknown(version), null_is_absent=True,
+                 notes=older.notes, refuse=_refuse, objects=older.objects)  # fmt: skip
 
 
 __all__ = ["ENTRIES", "launched", "reading", "table"]

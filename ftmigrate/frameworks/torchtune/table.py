@@ -829,6 +829,7 @@ ENTRIES: tuple[Entry, ...] = (
     Unread("memory_efficient_fsdp_wrap", "which layers are sharded as a unit in torchtune 0.2; no effect on training"),
     Field("fsdp_cpu_offload", "parallel.cpu_offload", absent=False, when=_FSDP),
     Field("fsdp_reshard_after_forward", "parallel.reshard_after_forward", absent=True, when=_FSDP),
+    Missing("parallel.zero_stage", None, "no DeepSpeed"),
     Group(("custom_sharded_layers",), ("parallel.wrapping",), _wrapping, when=_FSDP),
     Field("fsdp.cpu_offload", "parallel.cpu_offload", absent=ABSENT, write=False, when=_FSDP),
     Always("parallel.loading", "by parts", "training/_distributed.py, load_from_full_model_state_dict", when=_FSDP),
