@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ftmigrate.document.model import Document, Path, Unresolved, Value, format_path
 from ftmigrate.run.conditions import Condition, View
-from ftmigrate.run.model import Claim
+from ftmigrate.run.model import Claim, Run
 from ftmigrate.run.source import Decoded
 
 if TYPE_CHECKING:
@@ -170,18 +170,33 @@ class Sources:
     """The keys that say the list of data sources.
 
     decode answers one mapping of settings per source (setting name without its prefix -> value and leaf paths).
-    write gives keys for wanted sources, in exact mode (true) by odd means too. shared: global keys that change what
-    every source means.
+    write gives keys for wanted sources. shared: global keys that change what every source means. after: settings that
+    are written first, because what an entry means depends on them.
     """
 
     own: tuple[str, ...]
     shared: tuple[str, ...]
     decode: Callable[[Reader], Sequence[Mapping[str, SourceSetting]]]
-    write: Callable[[Sequence[Mapping[str, Any]], Mapping[str, str], bool], Mapping[str, Value]] | None = None
+    write: Callable[[Sequence[Mapping[str, Any]], Wanted], Mapping[str, Value]] | None = None
+    after: tuple[str, ...] = ()
 
     @property
     def keys(self) -> tuple[str, ...]:
         return (*self.own, *self.shared)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the writing of sources may look at besides them.
+
+    run: the source's. tokens: what `{bos}` and `{eos}` mean. exact: odd means may be used too. reader: what is planned
+    so far, as the target reads it.
+    """
+
+    run: Run
+    tokens: Mapping[str, str]
+    exact: bool
+    reader: Reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +302,9 @@ Entry: TypeAlias = "Field | Group | Sources | Always | Derived | Missing | Priva
 class Table:
     """A framework's table at one version.
 
-    null_is_absent: what an empty key means unless an entry says otherwise. default_of: the pinned default of a key
+    null_is_absent: what an empty key means unless an entry says otherwise. header: comment lines that the reader looks
+    at and that a config for a source's run begins with (the framework's launch command, where it stands in comments
+    only). Raises CannotSay where the framework has nothing for such a run. default_of: the pinned default of a key
     (ABSENT where there is none) in the context of what is read. unknown: the claim of a leaf that the framework does
     not read at all, or that belongs to somebody else's component; None for those it reads. lacks: methods that the
     framework has no form of, with the reason and the nearest thing.
@@ -304,6 +321,7 @@ class Table:
     notes: Callable[[Reader], tuple[str, ...]] = lambda _reader: ()
     refuse: Callable[[Reader], str | None] = lambda _reader: None
     lacks: Mapping[str, str] = field(default_factory=dict)
+    header: Callable[[Run], tuple[str, ...]] = lambda _run: ()
     by_setting: Mapping[str, tuple[Answer, ...]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -319,9 +337,13 @@ class Table:
         return next(entry for entry in self.entries if isinstance(entry, Sources))
 
     def order(self) -> list[tuple[str, str]]:
-        """Every key that can be written with its heading, in the order in which it is written."""
+        """Every key that can be written with its heading, in the order in which it is written.
+
+        A section stands under the heading of the first entry that begins with one of its keys.
+        """
         title = ""
         found: dict[str, str] = {}
+        sections: dict[str, str] = {}
         elsewhere = {key for e in self.entries if not isinstance(e, Heading | Sources) for key in e.keys}
         for entry in self.entries:
             if isinstance(entry, Heading):
@@ -330,7 +352,9 @@ class Table:
             for key in entry.keys:
                 if not isinstance(entry, Sources) or key not in elsewhere:
                     found.setdefault(key, title)
-        return list(found.items())
+            for key in entry.keys[:1]:
+                sections.setdefault(key.split(".", 1)[0], title)
+        return [(key, sections.get(key.split(".", 1)[0], title)) for key, title in found.items()]
 
 
 def matches(pattern: str, path: Path) -> bool:

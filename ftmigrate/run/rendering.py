@@ -391,6 +391,9 @@ def _messages(talk: Conversation, row: Row) -> list[_Message]:
 
 
 def _message(talk: Conversation, item: Mapping[str, object]) -> _Message:
+    for key in (talk.role_key, talk.content_key):
+        if key not in item:
+            raise Unrenderable(f"a message has no {key}")
     name = item[talk.role_key]
     if not isinstance(name, str) or name not in talk.roles:
         raise Unrenderable(f"role {name} is not known")

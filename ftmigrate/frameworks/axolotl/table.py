@@ -38,7 +38,7 @@ from ftmigrate.frameworks.table import (
 )
 from ftmigrate.run.conditions import Condition, View, both, is_, is_not
 from ftmigrate.run.methods import POLICY, PREFERENCE, SUPERVISED
-from ftmigrate.run.model import NODES, WORLD_SIZE, Claim, ClaimKind, External, Symbol
+from ftmigrate.run.model import ALL_LINEAR, NODES, WORLD_SIZE, Claim, ClaimKind, External, Symbol
 from ftmigrate.run.source import Decoded
 
 _LORA = is_not("adapter.method", "none")
@@ -114,7 +114,7 @@ def _encode_modules(value: Any, _: View) -> Value:
     return list(dict.fromkeys(str(name).split(".", 1)[0] for name in value))
 
 
-_MATCHING, _LINEAR = "the modules that match ", "all linear layers of the model"
+_MATCHING = "the modules that match "
 
 
 def _targets(keys: Keys, _: Reader) -> Mapping[str, Decoded]:
@@ -127,7 +127,7 @@ def _targets(keys: Keys, _: Reader) -> Mapping[str, Decoded]:
         found = ()
     if keys.get("lora_target_linear"):
         extra = found if isinstance(found, tuple) else ()
-        found = External(_LINEAR + (f" and {', '.join(extra)}" if extra else ""))
+        found = External(ALL_LINEAR + (f" and {', '.join(extra)}" if extra else ""))
     return {"adapter.target_modules": Decoded(found, tuple(keys))}
 
 
@@ -137,9 +137,9 @@ def _propose_targets(wanted: Mapping[str, Any], view: Reader) -> Iterator[Mappin
         yield {"lora_target_modules": _encode_modules(modules, view)}
     elif isinstance(modules, External) and modules.reference.startswith(_MATCHING):
         yield {"lora_target_modules": modules.reference.removeprefix(_MATCHING)}
-    elif isinstance(modules, External) and modules.reference.startswith(_LINEAR):
+    elif isinstance(modules, External) and modules.reference.startswith(ALL_LINEAR):
         yield {"lora_target_linear": True}
-        others = modules.reference.removeprefix(f"{_LINEAR} and ").split(", ")
+        others = modules.reference.removeprefix(f"{ALL_LINEAR} and ").split(", ")
         yield {"lora_target_linear": True, "lora_target_modules": list(others)}
 
 

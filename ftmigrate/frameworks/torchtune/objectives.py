@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from ftmigrate import schema
-from ftmigrate.document.model import Unresolved
+from ftmigrate.document.model import Unresolved, Value
 from ftmigrate.frameworks.reader import Reader
 from ftmigrate.frameworks.table import ABSENT, Keys
 from ftmigrate.frameworks.torchtune.older import canonical
@@ -26,17 +27,29 @@ _KINDS = {"sigmoid": _PREFERENCES["DPOLoss"], "hinge": _PREFERENCES["RSOLoss"], 
 _PLACES = ("torchtune.rlhf.loss", "torchtune.modules.loss")
 
 
-def loss(reader: Reader) -> Mapping[str, Decoded]:
+def loss(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     """The loss component: cross entropy of the trained tokens, or what is minimised over the pairs."""
-    name = canonical(str(reader.value("loss._component_")), reader.version)
+    name = canonical(str(keys.get("loss._component_", ABSENT)), reader.version)
     method = reader.get("method.name")
     known: object = "cross entropy" if method not in (*SUPERVISED, *PREFERENCE) or name in _CROSS_ENTROPY else None
     if method in PREFERENCE and isinstance(name, str) and name.startswith(_PLACES):
         known = _PREFERENCES.get(name.rsplit(".", 1)[-1])
-        kind = reader.value("loss.loss_type")  # of DPOLoss in 0.2
+        kind = keys.get("loss.loss_type", ABSENT)  # of DPOLoss in 0.2
         if kind is not ABSENT:
             known = _KINDS.get(str(kind))
     return {"method.loss": Decoded(known or Unresolved(str(name)), ("loss._component_", "loss.loss_type"))}
+
+
+def propose_loss(wanted: Mapping[str, Any], reader: Reader) -> Iterator[Mapping[str, Value]]:
+    """The loss of the recipe's kind; of cross entropies the chunked one is what torchtune's own configs have."""
+    if reader.get("method.name") in PREFERENCE:
+        found = [name for name, meaning in _PREFERENCES.items() if meaning == wanted.get("method.loss")]
+        for name in [*found, "DPOLoss"]:
+            if schema.load("torchtune", reader.version).keys(f"component {_PLACES[0]}.{name}"):
+                yield {"loss._component_": f"{_PLACES[0]}.{name}"}
+        return
+    plain, chunked = _CROSS_ENTROPY[:2]
+    yield {"loss._component_": chunked if wanted.get("memory.chunked_loss") is not False else plain}
 
 
 def reference(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
