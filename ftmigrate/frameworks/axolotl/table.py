@@ -202,13 +202,25 @@ def _propose_schedule(wanted: Mapping[str, Any], _: Reader) -> Iterator[Mapping[
 _OF_ALL = " of all steps"
 
 
+def _total(reader: Reader) -> int | None:
+    """utils/trainer.py, calculate_total_num_steps, where the number of rows is told and none are packed or set apart."""
+    total, rows = reader.get("duration.max_steps"), reader.context.rows
+    if isinstance(total, int):
+        return total
+    effective, epochs = reader.get("batch.effective"), reader.get("duration.epochs")
+    apart = reader.get("sequence.packing") or reader.get("evaluation.data") is not None
+    if rows is None or apart or not isinstance(effective, int) or not isinstance(epochs, int | float):
+        return None
+    return math.ceil(rows * epochs / effective)
+
+
 def _warmup(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     """core/builders/base.py, _configure_warmup_and_logging: steps, else a share of all, else 3 %; 1 becomes 2."""
     if reader.value("lr_scheduler") == "constant":
         return {"schedule.warmup_steps": Decoded(0, ())}
     steps: Any = keys.get("warmup_steps")
     args: tuple[str, ...] = ("warmup_steps",)
-    total = reader.get("duration.max_steps")
+    total = _total(reader)
     if steps is None and (ratio := keys.get("warmup_ratio")) is not None:
         steps = int(float(ratio) * total) if isinstance(total, int) else f"{ratio}{_OF_ALL}"  # type: ignore[arg-type]
         args = ("warmup_ratio",)
@@ -228,7 +240,7 @@ def _propose_warmup(wanted: Mapping[str, Any], _: Reader) -> Iterator[Mapping[st
 
 
 def _log_every(view: Any) -> object:
-    total = view.get("duration.max_steps")
+    total = _total(view)
     return max(min(int(0.005 * total), 10), 1) if isinstance(total, int) else "0.5 % of all steps, at most 10"
 
 

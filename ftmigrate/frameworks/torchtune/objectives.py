@@ -57,19 +57,24 @@ def reference(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     args = tuple(keys)
     if reader.recipe != "full_dpo_distributed":
         return {"method.reference": Decoded("the starting weights", ())}
-    section = reader.value("ref_checkpointer")
+    given = {part: keys.get(f"ref_checkpointer.{part}") for part in _IDENTITY}
     own = reader.value("checkpointer")
-    if not isinstance(section, dict):
+    if not any(key.startswith("ref_checkpointer.") for key in keys):
         return {"method.reference": Decoded(Unresolved("ref_checkpointer is missing"), args)}
-    wanted, given = (
-        {part: tree.get(part) for part in _IDENTITY} for tree in (own if own is not ABSENT else {}, section)
-    )
+    wanted = {part: own.get(part) if isinstance(own, dict) else None for part in _IDENTITY}
     if wanted == given:
         why = "the same files as the checkpointer's"
         return {"method.reference": Decoded("the starting weights", args, why)}
     place = given["checkpoint_dir"]
     found = place if place != wanted["checkpoint_dir"] else f"{place}, {given['checkpoint_files']}"
     return {"method.reference": Decoded(found, args)}
+
+
+def propose_reference(_: Mapping[str, Any], reader: Reader) -> Iterator[Mapping[str, Value]]:
+    """Where the recipe loads the reference model by itself: the starting weights once more."""
+    section = reader.value("checkpointer")
+    if isinstance(section, dict) and reader.recipe == "full_dpo_distributed":
+        yield {f"ref_checkpointer.{name}": section.get(name) for name in (*_IDENTITY, "output_dir")}
 
 
 _IDENTITY = ("_component_", "checkpoint_dir", "checkpoint_files", "model_type")
@@ -89,7 +94,7 @@ def quantizer(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
         unknown = Decoded(Unresolved(name), here)
         return {setting: unknown if setting == "qat.weight_dtype" else Decoded(None) for setting in QAT_SETTINGS}
     activations, grid = _QUANTIZERS[kind]
-    size = reader.or_default("quantizer.groupsize")
+    size = keys.get("quantizer.groupsize", reader.or_default("quantizer.groupsize"))
     sized = tuple(key for key in ("quantizer.groupsize",) if key in keys)
     return {
         "qat.weight_dtype": Decoded("int4", here),
@@ -98,6 +103,13 @@ def quantizer(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
         "qat.grid": Decoded(grid, here),
         "qat.layers": Decoded(layers, here),
     }
+
+
+def propose_quantizer(wanted: Mapping[str, Any], _: Reader) -> Iterator[Mapping[str, Value]]:
+    size = wanted.get("qat.group_size")
+    for name in _QUANTIZERS:
+        given: dict[str, Value] = {"quantizer._component_": f"torchtune.training.quantization.{name}"}
+        yield {**given, "quantizer.groupsize": size} if isinstance(size, int) else given
 
 
 def _tied(reader: Reader) -> bool:

@@ -1018,7 +1018,8 @@ ENTRIES: tuple[Entry, ...] = (
     Private("loss.beta", "strength of the pull, in another method's loss", off=()),
     Private("loss.gamma", "steepness, in another method's loss", off=()),
     Private("loss.label_smoothing", "weight that is spread over all other tokens", off=(0, 0.0)),
-    Group(objectives.REFERENCE_KEYS, ("method.reference",), objectives.reference, when=_PAIRS),
+    Group(objectives.REFERENCE_KEYS, ("method.reference",), objectives.reference, objectives.propose_reference,
+          when=_PAIRS),
     *(
         Unread(f"ref_checkpointer.{name}", f"the reference model is only loaded: {what}", when=_PAIRS)
         for name, what in (
@@ -1028,7 +1029,8 @@ ENTRIES: tuple[Entry, ...] = (
             ("adapter_checkpoint", "it has no adapter"),
         )
     ),
-    Group(objectives.QUANTIZER_KEYS, objectives.QAT_SETTINGS, objectives.quantizer, when=_QAT),
+    Group(objectives.QUANTIZER_KEYS, objectives.QAT_SETTINGS, objectives.quantizer, objectives.propose_quantizer,
+          when=_QAT),
     *(
         Unread(f"quantizer.{name}", why, when=_QAT)
         for name, why in (("precision", "replaced by dtype"), ("scales_precision", "scales are fp32 all the same"))

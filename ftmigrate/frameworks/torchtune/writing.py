@@ -28,7 +28,12 @@ NEAREST: Mapping[str, str] = {
     "distillation": "torchtune distils from a teacher model in the same process over the whole vocabulary "
     "(knowledge_distillation_single_device, knowledge_distillation_distributed), not from a few stored or served "
     "probabilities: name the teacher's weights in such a config by hand",
-    "reward": "torchtune has no recipe that trains a reward model",
+    "gdpo": "torchtune has no policy training from several rewards that are each normalised. Nearest: its GRPO recipe for "
+    "development, by hand",
+    "ebft": "torchtune has nothing that learns from features of sampled replies. Nearest: sft on the same rows",
+    "reward": "torchtune has no recipe that trains a reward model. Nearest: rl: dpo, which learns from the same pairs "
+    "without one",
+    "process reward": "torchtune has no recipe that trains a model to judge single steps, and nothing comes near",
 }
 """Of methods that are not written: the reason and the nearest thing."""
 
@@ -50,6 +55,8 @@ def recipe(run: Run, version: str) -> str:
                                                  f"{', '.join(WRITTEN)}"))  # fmt: skip
     if not run.sources:
         raise CannotSay("the source names no rows that torchtune could be told to train on")
+    if method == "qat" and run["qat.weight_dtype"] != "int4":
+        raise CannotSay(f"torchtune rounds weights to int4 in training, not to {run['qat.weight_dtype']}")
     adapted = run["adapter.method"] != "none"
     if run["adapter.method"] not in ("none", "lora"):
         raise CannotSay(f"torchtune has no adapters of the kind {run['adapter.method']}. Nearest: lora")
