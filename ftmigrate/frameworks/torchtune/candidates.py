@@ -43,7 +43,7 @@ def write(wanted: Sequence[Mapping[str, Any]], told: Wanted) -> Mapping[str, Val
     entries: list[Value] = []
     for index, source in enumerate(wanted):
         fixed = () if index == 0 else (keys.get("tokenizer.prompt_template", ABSENT),)
-        chosen = best(source.get("text"), source.get("rejected"), tokenizer, version, dict(told.tokens), fixed)
+        chosen = best(source, tokenizer, version, dict(told.tokens), fixed)
         if chosen.template is not ABSENT:
             keys["tokenizer.prompt_template"] = chosen.template
         component = str(chosen.args["_component_"])
@@ -87,7 +87,7 @@ def _place(source: Mapping[str, Any], component: str, version: str) -> dict[str,
     own = datasets.parameters(component, version)
     for name, argument in (("subset", builder.subset), ("split", "split"), ("revision", "revision"),
                            ("data_dir", "data_dir")):  # fmt: skip
-        if source.get(name) is not None and source[name] != own.get(argument):
+        if source.get(name) not in (None, own.get(argument)) and argument not in builder.load:
             value = source[name]
             place[argument] = [*value] if isinstance(value, tuple) else value
     options = source.get("load_options")
@@ -96,14 +96,13 @@ def _place(source: Mapping[str, Any], component: str, version: str) -> dict[str,
     return place
 
 
-def best(
-    text: object, rejected: object, tokenizer: str, version: str, tokens: Tokens, fixed: Sequence[Any]
-) -> Candidate:
+def best(source: Mapping[str, Any], tokenizer: str, version: str, tokens: Tokens, fixed: Sequence[Any]) -> Candidate:
     """The candidate whose text, then mask, differs least from what is wanted. fixed: the one template allowed, if any."""
+    text, rejected = source.get("text"), source.get("rejected")
     if isinstance(text, Rendering) and isinstance(rejected, Rendering):
-        return _best((text, rejected), tokenizer, version, tokens, fixed)
+        return _best((text, rejected), tokenizer, version, tokens, fixed, source.get("data_dir"))
     if isinstance(text, Rendering) and not isinstance(rejected, Unresolved):
-        return _best((text,), tokenizer, version, tokens, fixed)
+        return _best((text,), tokenizer, version, tokens, fixed, None)
     unknown: Any = text if isinstance(text, Unresolved) else rejected
     if isinstance(rejected, Unresolved):
         return Candidate({"_component_": _HERE + "preference_dataset", "column_map": {"chosen": unknown,
@@ -114,10 +113,15 @@ def best(
 
 @remember(256)
 def _best(
-    wanted: tuple[Rendering, ...], tokenizer: str, version: str, tokens: Tokens, fixed: Sequence[Any]
+    wanted: tuple[Rendering, ...],
+    tokenizer: str,
+    version: str,
+    tokens: Tokens,
+    fixed: Sequence[Any],
+    folder: object,
 ) -> Candidate:
     ranked: list[tuple[tuple[int, ...], int, Candidate]] = []
-    proposals = _pairs(wanted) if len(wanted) == 2 else _singles(wanted[0], tokens)
+    proposals = _pairs(wanted, folder) if len(wanted) == 2 else _singles(wanted[0], tokens)
     for order, candidate in enumerate(proposals):
         if fixed and candidate.template != fixed[0]:
             candidate = candidate._replace(template=fixed[0])
@@ -250,23 +254,27 @@ def _around(
     return None if _SPECIAL.search(before + after) else (before, after)
 
 
-def _pairs(wanted: tuple[Rendering, ...]) -> Iterator[Candidate]:
-    """Two conversations in columns of their own, or a prompt and two replies."""
-    read = [columns(one.segments) for one in wanted]
-    lists = [[name for name, listed in one.items() if listed is not None] for one in read]
-    if all(lists):
-        chosen, rejected = lists[0][-1], lists[1][-1]
-        args: dict[str, Value] = {"_component_": _HERE + "preference_dataset"}
-        mapped: dict[str, Value] = {"chosen": chosen, "rejected": rejected}
-        yield Candidate(
-            {**args, "column_map": mapped} if mapped != {"chosen": "chosen", "rejected": "rejected"} else args
-        )
-        yield Candidate({**args, "column_map": mapped}, None)
-        return
-    texts = [[name for name, listed in one.items() if listed is None] for one in read]
-    shared = [name for name in texts[0] if name in texts[1]]
-    own = [[name for name in one if name not in shared] for one in texts]
-    if shared and all(own):
-        mapped = {"prompt": shared[-1], "chosen": own[0][-1], "rejected": own[1][-1]}
+_PAIRED = _HERE + "stack_exchange_paired_dataset"
+
+
+def _pairs(wanted: tuple[Rendering, ...], folder: object) -> Iterator[Candidate]:
+    """A prompt and two replies, which one builder reads from a folder of its own; else two columns of messages."""
+    prompts, replies = [], []
+    for one in wanted:
+        named = [*columns(one.segments)]
+        talks = [segment for segment in one.segments if isinstance(segment, Conversation)]
+        if talks and talks[0].reply:
+            named = [talks[0].column, talks[0].reply]
+        prompts.append(named[0])
+        replies.append(named[-1])
+    if prompts[0] == prompts[1] != replies[0] and folder == datasets.BUILDERS[_PAIRED].load["data_dir"]:
+        asked: dict[str, Value] = {"prompt": prompts[0], "chosen": replies[0], "rejected": replies[1]}
+        own = asked == dict(datasets.BUILDERS[_PAIRED].columns)
         for template in (ABSENT, None):
-            yield Candidate({"_component_": _HERE + "stack_exchange_paired_dataset", "column_map": mapped}, template)
+            yield Candidate({"_component_": _PAIRED, **({} if own else {"column_map": asked})}, template)
+    mapped: dict[str, Value] = {"chosen": replies[0], "rejected": replies[1]}
+    args: dict[str, Value] = {"_component_": _HERE + "preference_dataset"}
+    if mapped != {"chosen": "chosen", "rejected": "rejected"}:
+        args["column_map"] = mapped
+    for template in (ABSENT, None):
+        yield Candidate(args, template)
