@@ -9,7 +9,7 @@ from typing import Any
 
 from ftmigrate.document.model import Document, Unresolved, Value, from_tree
 from ftmigrate.frameworks.reader import Context, Reader
-from ftmigrate.frameworks.table import Answer, CannotSay, Field, Group, Keys, Table, Wanted, plain, to_path
+from ftmigrate.frameworks.table import Answer, CannotSay, Field, Group, Keys, Nearest, Table, Wanted, plain, to_path
 from ftmigrate.run import vocabulary
 from ftmigrate.run.compare import unknown
 from ftmigrate.run.model import NOT_APPLICABLE, ClaimKind, Run, Setting
@@ -151,7 +151,11 @@ class _Planner:
 
     def write(self, entry: Field, wanted: Setting, reader: Reader) -> bool:
         try:
-            value = plain(entry.codec.encode(wanted.value, reader))
+            encoded = entry.codec.encode(wanted.value, reader)
+            if isinstance(encoded, Nearest):
+                self.plan.reasons[entry.setting] = encoded.why
+                encoded = encoded.value
+            value = plain(encoded)
         except CannotSay as reason:
             self.plan.reasons[entry.setting] = str(reason)
             return False

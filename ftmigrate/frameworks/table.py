@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from ftmigrate.document.model import Document, Path, Unresolved, Value, format_path
 from ftmigrate.run.conditions import Condition, View
@@ -34,6 +34,13 @@ class CannotSay(Exception):
     """The framework has no spelling for this value; the text says why, and what the nearest is."""
 
 
+class Nearest(NamedTuple):
+    """What a key is given where it cannot hold the wanted value; why, in words."""
+
+    value: Value
+    why: str
+
+
 def plain(value: object) -> Value:
     """A value as a config can hold it. Raises CannotSay for what only a run knows."""
     if value is None or isinstance(value, bool | int | float | str | Unresolved):
@@ -49,12 +56,12 @@ def plain(value: object) -> Value:
 class Codec:
     """What the framework makes of a key's value, and the value that gives a wanted meaning.
 
-    decode never fails on a value the schema allows; encode raises CannotSay. `words` tells an adapted value's reader
+    decode never fails on a value the schema allows; encode raises CannotSay, or gives what comes nearest. `words` tells an adapted value's reader
     how it changed.
     """
 
     decode: Callable[[Any, View], object]
-    encode: Callable[[Any, View], Value]
+    encode: Callable[[Any, View], Value | Nearest]
     words: str = ""
 
 

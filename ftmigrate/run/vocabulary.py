@@ -536,7 +536,13 @@ _SPECS: tuple[Spec, ...] = (
     ),
     # parallel
     _s("parallel.strategy", "single | fsdp2 | ddp | deepspeed", "how the run is spread over devices"),
-    _s("parallel.world_size", "int | W", "number of devices", differs=number_differs),
+    _s(
+        "parallel.world_size",
+        "int | W",
+        "number of devices",
+        differs=number_differs,
+        loss="tell it with --world-size where the source does not",
+    ),
     _s(
         "parallel.cpu_offload",
         "bool",

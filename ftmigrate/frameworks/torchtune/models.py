@@ -165,6 +165,9 @@ def identify(base: object, near: str) -> Known:
             if repository.lower() == name:
                 like = "" if owner == organisation else f"{organisation}/{repository}"
                 return Known(builder, layouts()[builder.partition(".")[0]], _files(base, files), like=like)
+    if "vision" in name:
+        raise CannotSay("a model for images and text: torchtune has builders and datasets for some, which ftmigrate does "
+                        "not write; its text-only sisters are written")  # fmt: skip
     raise CannotSay(
         "torchtune builds models from its own list of architectures and sizes, and which of them this is, is not known. "
         "Put the model's directory, or at least its config.json, where the config names it (a local base model): the "

@@ -116,5 +116,5 @@ ENTRY = Sources(
     _TOKENIZER,
     decode,
     candidates.write,
-    after=("method.name", "model.base", "model.architecture", "model.weights", "tokenizer.source"),
+    after=("method.name", "model.base", "model.architecture", "tokenizer.source"),
 )

@@ -25,6 +25,7 @@ from ftmigrate.frameworks.table import (
     Heading,
     Keys,
     Missing,
+    Nearest,
     Private,
     Table,
     Unread,
@@ -257,7 +258,8 @@ def _propose_targets(wanted: Mapping[str, Any], reader: Reader) -> Iterator[Mapp
         outputs = False
     for mlp in (bool(named & set(_MLP)), False):
         yield {
-            "model.lora_attn_modules": [own for own, name in _MODULES.items() if name in named or own in named],
+            # without any attention layer the builders stop
+            "model.lora_attn_modules": [own for own, name in _MODULES.items() if name in named] or ["q_proj"],
             "model.apply_lora_to_mlp": mlp,
             **({"model.apply_lora_to_output": outputs} if "model.apply_lora_to_output" in _arguments(reader) else {}),
         }
@@ -286,26 +288,27 @@ def _base(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     return {"model.base": Decoded(found or directory, ("checkpointer.checkpoint_dir",), why)}
 
 
-def _propose_base(wanted: Mapping[str, Any], reader: Reader) -> Iterator[Mapping[str, Value]]:
-    yield {"checkpointer.checkpoint_dir": models.directory(str(wanted.get("model.base")), reader.document.name)}
-
-
-def _propose_weights(_: Mapping[str, Any], reader: Reader) -> Iterator[Mapping[str, Value]]:
+def _propose_checkpoint(wanted: Mapping[str, Any], reader: Reader) -> Iterator[Mapping[str, Value]]:
     """Every weight file of the checkpoint: none can be left out."""
-    known = models.identify(reader.get("model.base"), reader.document.name)
-    yield {"checkpointer._component_": _CHECKPOINTER, "checkpointer.checkpoint_files": known.weights}
+    base, near = wanted.get("model.base"), reader.document.name
+    yield {
+        "checkpointer._component_": _CHECKPOINTER,
+        "checkpointer.checkpoint_dir": models.directory(str(base), near),
+        "checkpointer.checkpoint_files": models.identify(base, near).weights,
+    }
 
 
 _CHECKPOINTER = "torchtune.training.FullModelHFCheckpointer"
 
 
-def _weights(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
+def _checkpoint(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     """Whether the files are in the Hugging Face or in Meta's layout, the weights are the same."""
     files = keys.get("checkpointer.checkpoint_files", Unresolved("checkpointer.checkpoint_files is missing"))
     name = str(keys.get("checkpointer._component_"))
     if not _facts(reader, name):
         files = Unresolved(name)
-    return {"model.weights": Decoded(checkpoint.weights(files), tuple(keys))}
+    named = tuple(key for key in keys if key != "checkpointer.checkpoint_dir")
+    return {**_base(keys, reader), "model.weights": Decoded(checkpoint.weights(files), named)}
 
 
 def _output(keys: Keys, _: Reader) -> Mapping[str, Decoded]:
@@ -474,14 +477,22 @@ def _schedule(keys: Keys, _: Reader) -> Mapping[str, Decoded]:
     name = keys.get("lr_scheduler._component_")
     known: object = "cosine" if name in _COSINES else "constant" if name is None else Unresolved(str(name))
     args = tuple(key for key in ("lr_scheduler._component_",) if key in keys) or ("lr_scheduler",)
-    if known == "cosine" and keys.get("lr_scheduler.num_cycles") == 0:
-        return {"schedule.name": Decoded("constant", (*args, "lr_scheduler.num_cycles"))}
-    return {"schedule.name": Decoded(known, args if known != "constant" or "lr_scheduler" in keys else ())}
+    said = tuple(key for key in ("lr_scheduler.num_cycles",) if key in keys)
+    waves = keys.get("lr_scheduler.num_cycles", _HALF)
+    if known == "cosine" and waves == 0:
+        return {"schedule.name": Decoded("constant", (*args, *said)), "schedule.cycles": Decoded(waves, said)}
+    here = args if known != "constant" or "lr_scheduler" in keys else ()
+    return {"schedule.name": Decoded(known, here), "schedule.cycles": Decoded(waves, said)}
+
+
+_HALF = 0.5
+"""Cosine waves where none are named."""
 
 
 def _propose_schedule(wanted: Mapping[str, Any], _: Reader) -> Iterator[Mapping[str, Value]]:
     """torchtune has the cosine only."""
-    yield {"lr_scheduler._component_": _COSINE}
+    waves = wanted.get("schedule.cycles", _HALF)
+    yield {"lr_scheduler._component_": _COSINE, **({"lr_scheduler.num_cycles": waves} if waves != _HALF else {})}
     yield {"lr_scheduler._component_": _COSINE, "lr_scheduler.num_cycles": 0.0}
 
 
@@ -493,13 +504,16 @@ def _whole(nearest: Any) -> Codec:
     )
 
 
-def _unknown_warmup(value: object) -> Value:
+def _unknown_warmup(value: object) -> Nearest:
     """A share of a number of steps that is not known: no warmup is off by that share at most."""
-    return int(value) if isinstance(value, float) else 0
+    if isinstance(value, float):
+        return Nearest(int(value), "a whole number of steps")
+    return Nearest(0, "the number of all steps is not known: --rows N tells it, and the warmup is computed")
 
 
-def _epochs(value: object) -> Value:
-    return max(1, math.ceil(value)) if isinstance(value, float) else 1
+def _epochs(value: object) -> Nearest:
+    found = max(1, math.ceil(value)) if isinstance(value, float) else 1
+    return Nearest(found, "whole epochs only; max_steps_per_epoch can end the run earlier")
 
 
 def _no_symbol(value: object) -> Value:
@@ -692,8 +706,9 @@ def _saved(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     return {"saving.weights": Decoded("adapter" if only else "merged", tuple(keys))}
 
 
-def _propose_saved(wanted: Mapping[str, Any], _: Reader) -> Iterator[Mapping[str, Value]]:
-    yield {"save_adapter_weights_only": wanted.get("saving.weights") == "adapter"}
+def _propose_saved(wanted: Mapping[str, Any], reader: Reader) -> Iterator[Mapping[str, Value]]:
+    if reader.get("adapter.method") != "none":
+        yield {"save_adapter_weights_only": wanted.get("saving.weights") == "adapter"}
 
 
 def _propose_resume(_wanted: Mapping[str, Any], _: Reader) -> Iterator[Mapping[str, Value]]:
@@ -744,9 +759,29 @@ def _loss(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
 
 _DTYPES = Codec(
     lambda value, _: value,
-    # fp16 is refused: bf16 has the same size
-    lambda value, _: "bf16" if str(value).startswith(("bf16", "fp16")) else value,
+    lambda value, _: (
+        Nearest("bf16", "torchtune refuses to train in fp16; bf16 has the same size")
+        if str(value).startswith("fp16")
+        else "bf16"
+        if str(value).startswith("bf16")
+        else value
+    ),
 )
+
+
+def _encode_offloading(value: Any, view: View) -> Value:
+    """The recipes refuse to run with the one and without the other."""
+    if value == "disk":
+        raise CannotSay("activations can wait in the CPU's memory, not on disk")
+    if value == "cpu" and not view.get("memory.activation_checkpointing"):
+        raise CannotSay("torchtune offloads activations only together with activation checkpointing")
+    return bool(value == "cpu")
+
+
+_OFFLOADING = Codec(
+    lambda value, _: "cpu" if value is True else "none" if value is False else value, _encode_offloading
+)
+
 _NO_TOKENS = Codec(
     lambda value, _: value,
     lambda value, _: _refuse(f"{', '.join(value)}: torchtune's tokenizers have their families' own special tokens"),
@@ -864,9 +899,8 @@ ENTRIES: tuple[Entry, ...] = (
     Unread("tokenizer.errors", "only about turning tokens into text"),
     Private("tokenizer.truncation_type", "which end of a long row is cut off", off=("right", None)),
     Heading("Checkpoint and output"),
-    Group(("checkpointer.checkpoint_dir",), ("model.base",), _base, _propose_base),
-    Group(("checkpointer._component_", "checkpointer.checkpoint_files"), ("model.weights",), _weights,
-          _propose_weights),
+    Group(("checkpointer._component_", "checkpointer.checkpoint_dir", "checkpointer.checkpoint_files"),
+          ("model.base", "model.weights"), _checkpoint, _propose_checkpoint),
     Group(("output_dir", "checkpointer.output_dir"), ("saving.output_dir",), _output, _propose_output),
     Unread("checkpointer.adapter_checkpoint", "read only when a run is resumed", when=is_("saving.resume", False)),
     Private("checkpointer.adapter_checkpoint", "adapter weights a resumed run goes on from", when=_RESUMED),
@@ -880,8 +914,7 @@ ENTRIES: tuple[Entry, ...] = (
     Private("checkpointer.enable_dcp", "checkpoints are written in torch's distributed format"),
     Group(("resume_from_checkpoint", "checkpointer.recipe_checkpoint"), ("saving.resume",), _resume,
           _propose_resume),
-    Group(("save_adapter_weights_only",), ("saving.weights",), _saved, _propose_saved, when=_LORA),
-    Group(("save_adapter_weights_only",), ("saving.weights",), _saved),
+    Group(("save_adapter_weights_only",), ("saving.weights",), _saved, _propose_saved),
     Field("save_every_n_steps", "saving.every", _SAVES, absent=_saved_every),
     Missing("saving.sharded", False, "one whole state dict is gathered (torchtune/training/_distributed.py)"),
     Field("enable_async_checkpointing", "saving.asynchronous", absent=False),
@@ -925,12 +958,10 @@ ENTRIES: tuple[Entry, ...] = (
     Always("optimizer.weight_decay_scope", "all", "all parameters are handed to the optimizer in one group"),
     Field("optimizer.eps", "optimizer.epsilon", NUMBER),
     Field("optimizer_in_bwd", "optimizer.in_backward", absent=False),
-    Group(("lr_scheduler._component_", "lr_scheduler.num_cycles", "lr_scheduler"), ("schedule.name",), _schedule,
-          _propose_schedule),
+    Group(("lr_scheduler._component_", "lr_scheduler.num_cycles", "lr_scheduler"),
+          ("schedule.name", "schedule.cycles"), _schedule, _propose_schedule),
     Field("lr_scheduler.num_warmup_steps", "schedule.warmup_steps", _whole(_unknown_warmup)),
     Missing("schedule.warmup_steps", 0, "no scheduler"),
-    Field("lr_scheduler.num_cycles", "schedule.cycles"),
-    Missing("schedule.cycles", 0.5, "no scheduler"),
     Missing("schedule.min_ratio", 0.0, "the cosine goes down to 0"),
     Group(("loss._component_", "loss.loss_type"), ("method.loss", "memory.chunked_loss"), _loss,
           objectives.propose_loss),
@@ -964,8 +995,7 @@ ENTRIES: tuple[Entry, ...] = (
     Field("enable_activation_checkpointing", "memory.activation_checkpointing", absent=False),
     Private("ac_mode", "selective activation checkpointing", off=(None, "full")),
     Private("ac_option", "selective activation checkpointing", off=(None,)),
-    Field("enable_activation_offloading", "memory.activation_offloading", names({True: "cpu", False: "none"}),
-          absent="none"),
+    Field("enable_activation_offloading", "memory.activation_offloading", _OFFLOADING, absent="none"),
     Unread("activation_offloading_use_streams", "how activations are copied; no effect on training"),
     Field("compile", "memory.compile", Codec(_compiled, lambda value, _: bool(value))),
     Missing("memory.compile", False, "the recipe does not compile"),
