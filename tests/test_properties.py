@@ -22,7 +22,7 @@ from ftmigrate.frameworks import conformance, registry
 from ftmigrate.frameworks.config_keys import Place, places
 from ftmigrate.frameworks.reader import Context, Reader, read
 from ftmigrate.frameworks.samples import samples
-from ftmigrate.frameworks.table import CannotSay, Field, Group
+from ftmigrate.frameworks.table import CannotSay, Field, Group, Nearest
 from ftmigrate.run import vocabulary
 from ftmigrate.run.compare import LOSSES, Verdict, losses, private
 from ftmigrate.run.model import NOT_APPLICABLE, Origin, Run, Setting
@@ -284,6 +284,8 @@ def _misread(name: str, version: str, entry: Field, place: Place, value: Value) 
         spelled = entry.codec.encode(meaning, reader)
     except CannotSay as reason:
         return None if str(reason) else "refused without a reason"
+    if isinstance(spelled, Nearest):
+        return None if spelled.why else "another value without a reason"
     again = Reader(table, from_tree(place.tree(spelled)), Context(place.recipe, world_size=1))
     got = entry.codec.decode(spelled, again)
     if vocabulary.difference(entry.setting, meaning, got, {}) is None:

@@ -12,10 +12,11 @@ from ftmigrate.conversion import upgrade, write
 from ftmigrate.conversion.ledger import Ledger
 from ftmigrate.conversion.plan import Plan, plan
 from ftmigrate.document.edit import CannotEdit
-from ftmigrate.document.model import Document, Launched, Value, format_path, from_tree
+from ftmigrate.document.model import Document, Launched, Unresolved, Value, format_path, from_tree
 from ftmigrate.frameworks.reader import Context, Reader, read
 from ftmigrate.frameworks.registry import Command, Framework
-from ftmigrate.frameworks.table import Table
+from ftmigrate.frameworks.table import CannotSay, Table
+from ftmigrate.run import vocabulary
 from ftmigrate.run.model import ClaimKind, Run, Symbol
 
 
@@ -69,14 +70,18 @@ def convert(
     table = to.table(to_version)
     known = replace(context, recipe=None, world_size=_number(run["parallel.world_size"]),
                     nodes=nodes if isinstance(nodes := run["launch.nodes"], int | Symbol) else None)  # fmt: skip
-    required = _required(to, to_version)
+    try:
+        header = table.header(run)
+    except CannotSay as why:
+        return _refuse(document, run, head, target, f"{run['method.name']}: {why}")
+    required = _required(to, table, header)
     if framework is to and to.edit is not None and upgrade.editable(document):
         return _edited(document, run, to, version, table, known, required, head, out, exact)
-    planned = plan(run, table, known, required, _own(document, run, to, table), exact=exact)
-    reason = planned.reasons.get("method.name")
-    if reason is not None:
-        return _refuse(document, run, head, target, f"{run['method.name']}: {reason}")
-    text, back = _render(document, run, planned, to, to_version, head, out, known)
+    planned = plan(run, table, known, required, _own(document, run, to, table), exact=exact, header=header)
+    for path in vocabulary.ESSENTIAL:
+        if path in planned.reasons:
+            return _refuse(document, run, head, target, f"{_essential(run, path)}: {planned.reasons[path]}")
+    text, back = _render(document, run, planned, to, to_version, head, out, known, header)
     reason = table.refuse(Reader(table, back, known))
     if reason is not None:
         return _refuse(document, run, head, target, f"{run['method.name']}: {reason}")
@@ -183,9 +188,16 @@ def _number(value: object) -> int | None:
     return value if isinstance(value, int) else None
 
 
-def _required(to: Framework, version: str) -> Mapping[str, Any]:
+def _essential(run: Run, path: str) -> object:
+    value = run["model.base"] if path == "model.architecture" else run[path]
+    return value.expression if isinstance(value, Unresolved) else value
+
+
+def _required(to: Framework, table: Table, header: tuple[str, ...]) -> Mapping[str, Any]:
     """Placeholders for the keys that the target cannot do without."""
-    keys = schema.load(to.name, version).keys(to.layout.root or "")
+    recipe, _ = table.recipe_of(from_tree({}, header=header), None)
+    root = to.layout.root + (recipe or "") if to.layout.root.endswith(" ") else to.layout.root
+    keys = schema.load(to.name, table.version).keys(root)
 
     def placeholder(key: str) -> Any:
         return lambda value: to.placeholder(key, value)
@@ -211,11 +223,12 @@ def _render(
     head: Mapping[str, object],
     out: str,
     context: Context,
+    above: tuple[str, ...],
 ) -> tuple[str, Document]:
     """The text and what the target's own parser makes of it. The header holds the commands, so it is written last."""
     table = to.table(version)
-    tree = planned.tree()
-    draft = write.render(tree, table, (), {}, planned.todo)
+    tree = planned.tree([key for key, _ in table.order()], to.layout.component)
+    draft = write.render(tree, table, above, {}, planned.todo)
     back = to.parse(draft.encode(), out, ())
     target_run = read(table, back, context)
     comments = _comments(document, run, back, target_run)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
-from ftmigrate.document.model import Unresolved, Value, format_path, from_tree
+from ftmigrate.document.model import Document, Unresolved, Value, format_path, from_tree
 from ftmigrate.frameworks.reader import Context, Reader
-from ftmigrate.frameworks.table import CannotSay, Field, Group, Keys, Table, plain, to_path
+from ftmigrate.frameworks.table import Answer, CannotSay, Field, Group, Keys, Nearest, Table, Wanted, plain, to_path
 from ftmigrate.run import vocabulary
 from ftmigrate.run.compare import unknown
 from ftmigrate.run.model import NOT_APPLICABLE, ClaimKind, Run, Setting
@@ -29,10 +29,15 @@ class Plan:
     todo: dict[str, str] = field(default_factory=dict)
     fixed: dict[str, str] = field(default_factory=dict)
 
-    def tree(self) -> dict[str, Value]:
-        """The keys as a nested tree."""
+    def tree(self, order: Sequence[str] = (), first: str | None = None) -> dict[str, Value]:
+        """The keys as a nested tree, those of one section in this order, the one named `first` before all."""
         root: dict[str, Value] = {}
-        for key, value in self.keys.items():
+        rank = {key: number for number, key in enumerate(order, 1)}
+        ends = f".{first}" if first is not None else None
+        keys = sorted(
+            self.keys.items(), key=lambda item: -1 if ends and item[0].endswith(ends) else rank.get(item[0], 0)
+        )
+        for key, value in keys:
             node = root
             *parents, last = key.split(".")
             for parent in parents:
@@ -48,6 +53,7 @@ class _Planner:
     context: Context
     exact: bool
     required: Mapping[str, Any]
+    header: tuple[str, ...]
     sparing: bool = False
     plan: Plan = field(default_factory=Plan)
     tried: set[tuple[str, str]] = field(default_factory=set)
@@ -57,11 +63,22 @@ class _Planner:
         """A reader of what is planned so far, made anew only when that has changed."""
         mark = repr(self.plan.keys)
         if self._reader is None or self._reader[0] != mark:
-            self._reader = (mark, Reader(self.table, from_tree(self.plan.tree()), self.context))
+            self._reader = (mark, Reader(self.table, self.document(), self.context))
         return self._reader[1]
+
+    def document(self) -> Document:
+        """What is planned so far; its name is the source's, for what stands beside that."""
+        return from_tree(self.plan.tree(), self.source.name, self.header)
+
+    def tokens(self) -> Mapping[str, str]:
+        return {**self.table.tokens(self.reader()), **self.source.tokens}
 
     def settle(self) -> Plan:
         """Write settings until nothing changes: what is written may switch on or off what else applies."""
+        for path in self.table.sources.after:
+            self.consider(path)
+            if path in vocabulary.ESSENTIAL and path in self.plan.reasons:
+                return self.plan
         self.sources()
         for _ in range(_PASSES):
             before = dict(self.plan.keys)
@@ -69,7 +86,19 @@ class _Planner:
                 self.consider(path)
             if self.plan.keys == before:
                 break
+        self.prune()
         return self.plan
+
+    def prune(self) -> None:
+        """Take out what the target does not read after all: which keys it reads may depend on other keys."""
+        reader = self.reader()
+        for key in [*self.plan.keys]:
+            claim = self.table.unknown(to_path(key), reader)
+            if claim is not None and claim.kind is ClaimKind.UNKNOWN:
+                del self.plan.keys[key]
+                for entry in self.table.entries:
+                    if isinstance(entry, Field) and entry.key == key:
+                        self.plan.reasons[entry.setting] = f"{key}: {claim.why}"
 
     def order(self) -> list[str]:
         """The method first: it decides what else applies. Then what the source says, before what merely holds in it: the
@@ -91,8 +120,9 @@ class _Planner:
         if isinstance(wanted.value, Unresolved):
             self.leave_open(path, wanted.value, reader)
             return
-        same = vocabulary.difference(path, wanted.value, got.value, self.source.tokens) is None
-        if same and (got.leaves or not wanted.leaves or self.sparing):
+        same = vocabulary.difference(path, wanted.value, got.value, self.tokens()) is None
+        due = any(self.due(entry, reader) for entry in self.table.by_setting.get(path, ()))
+        if same and not due and (got.leaves or not wanted.leaves or self.sparing):
             return
         for entry in self.table.by_setting.get(path, ()):
             if entry.when is not None and not entry.when.holds(reader):
@@ -100,16 +130,35 @@ class _Planner:
             if getattr(entry, "exact_only", False) and not self.exact:
                 continue
             if isinstance(entry, Field) and entry.write:
-                if same and entry.quiet:
+                if same and entry.quiet and not due:
                     return
                 if self.write(entry, wanted, reader):
                     return
             if isinstance(entry, Group) and entry.propose is not None and self.choose(entry, reader):
                 return
 
+    def due(self, entry: Answer, reader: Reader) -> bool:
+        """Whether the entry can write a key that the target cannot do without and that is not there yet."""
+        if not ((isinstance(entry, Field) and entry.write) or (isinstance(entry, Group) and entry.propose is not None)):
+            return False
+        if entry.when is not None and not entry.when.holds(reader):
+            return False
+        return any(self.missing(key) for key in entry.keys)
+
+    def missing(self, key: str) -> bool:
+        """Whether the key is required, or the first of a section that is."""
+        section = key.partition(".")[0]
+        if key in self.required and key not in self.plan.keys:
+            return True
+        return section in self.required and not any(key.partition(".")[0] == section for key in self.plan.keys)
+
     def write(self, entry: Field, wanted: Setting, reader: Reader) -> bool:
         try:
-            value = plain(entry.codec.encode(wanted.value, reader))
+            encoded = entry.codec.encode(wanted.value, reader)
+            if isinstance(encoded, Nearest):
+                self.plan.reasons[entry.setting] = encoded.why
+                encoded = encoded.value
+            value = plain(encoded)
         except CannotSay as reason:
             self.plan.reasons[entry.setting] = str(reason)
             return False
@@ -119,6 +168,10 @@ class _Planner:
             needed = f"{entry.key}: {self.plan.keys[entry.key]} is needed for {self.plan.fixed[entry.key]}"
             self.plan.reasons[entry.setting] = needed
             return True
+        claim = self.table.unknown(to_path(entry.key), reader)
+        if claim is not None and claim.kind is ClaimKind.UNKNOWN:
+            self.plan.reasons[entry.setting] = f"{entry.key}: {claim.why}"
+            return False
         mark = (entry.key, repr(value))
         if mark in self.tried:
             return entry.key in self.plan.keys
@@ -145,6 +198,7 @@ class _Planner:
             return True
         self.tried.add(mark)
         best: tuple[int, Keys] | None = None
+        tokens = self.tokens()
         try:
             for proposed in entry.propose(wanted, reader):
                 candidate = {key: plain(value) for key, value in proposed.items()}
@@ -152,7 +206,7 @@ class _Planner:
                     continue
                 decoded = entry.decode(candidate, reader)
                 wrong = sum(
-                    vocabulary.difference(path, value, decoded[path].value, self.source.tokens) is not None
+                    vocabulary.difference(path, value, decoded[path].value, tokens) is not None
                     for path, value in wanted.items()
                     if path in decoded
                 )
@@ -201,7 +255,8 @@ class _Planner:
         ]
         if not wanted:
             return
-        for key, value in entry.write(wanted, self.source.tokens, self.exact).items():
+        told = Wanted(self.source, self.tokens(), self.exact, self.reader())
+        for key, value in entry.write(wanted, told).items():
             self.plan.keys[key] = self.placeholders(key, value)
 
     def placeholders(self, key: str, value: Value) -> Value:
@@ -224,11 +279,13 @@ def plan(
     own: Mapping[str, Value] | None = None,
     *,
     exact: bool = False,
+    header: tuple[str, ...] = (),
     sparing: bool = False,
 ) -> Plan:
     """The target's keys for a source run.
 
     required: placeholders for keys the target cannot do without. own: keys that are carried over as they are, because
-    source and target are of one framework. sparing: nothing is written that holds without a key.
+    source and target are of one framework. header: the comment lines that will stand above. sparing: nothing is written
+    that holds without a key.
     """
-    return _Planner(source, table, context, exact, required or {}, sparing, Plan(keys=dict(own or {}))).settle()
+    return _Planner(source, table, context, exact, required or {}, header, sparing, Plan(keys=dict(own or {}))).settle()

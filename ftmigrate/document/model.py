@@ -187,7 +187,7 @@ def walk(value: Value, path: Path = ()) -> Iterator[tuple[Path, Value]]:
             yield from walk(item, (*path, index))
 
 
-def from_tree(tree: dict[str, Value], name: str = "") -> Document:
-    """A document without text, for a tree that is about to be written."""
+def from_tree(tree: dict[str, Value], name: str = "", header: tuple[str, ...] = ()) -> Document:
+    """A document without text, for a tree that is about to be written below the comment lines of `header`."""
     leaves = {path: Leaf(path, value, "", None, None) for path, value in walk(tree)}
-    return Document(name, "", tree, leaves)
+    return Document(name, "", tree, leaves, header)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from ftmigrate.document.model import Document, Path, Unresolved, Value, format_path
 from ftmigrate.run.conditions import Condition, View
-from ftmigrate.run.model import Claim
+from ftmigrate.run.model import Claim, Run
 from ftmigrate.run.source import Decoded
 
 if TYPE_CHECKING:
@@ -34,6 +34,13 @@ class CannotSay(Exception):
     """The framework has no spelling for this value; the text says why, and what the nearest is."""
 
 
+class Nearest(NamedTuple):
+    """What a key is given where it cannot hold the wanted value; why, in words."""
+
+    value: Value
+    why: str
+
+
 def plain(value: object) -> Value:
     """A value as a config can hold it. Raises CannotSay for what only a run knows."""
     if value is None or isinstance(value, bool | int | float | str | Unresolved):
@@ -49,12 +56,12 @@ def plain(value: object) -> Value:
 class Codec:
     """What the framework makes of a key's value, and the value that gives a wanted meaning.
 
-    decode never fails on a value the schema allows; encode raises CannotSay. `words` tells an adapted value's reader
+    decode never fails on a value the schema allows; encode raises CannotSay, or gives what comes nearest. `words` tells an adapted value's reader
     how it changed.
     """
 
     decode: Callable[[Any, View], object]
-    encode: Callable[[Any, View], Value]
+    encode: Callable[[Any, View], Value | Nearest]
     words: str = ""
 
 
@@ -170,18 +177,33 @@ class Sources:
     """The keys that say the list of data sources.
 
     decode answers one mapping of settings per source (setting name without its prefix -> value and leaf paths).
-    write gives keys for wanted sources, in exact mode (true) by odd means too. shared: global keys that change what
-    every source means.
+    write gives keys for wanted sources. shared: global keys that change what every source means. after: settings that
+    are written first, because what an entry means depends on them.
     """
 
     own: tuple[str, ...]
     shared: tuple[str, ...]
     decode: Callable[[Reader], Sequence[Mapping[str, SourceSetting]]]
-    write: Callable[[Sequence[Mapping[str, Any]], Mapping[str, str], bool], Mapping[str, Value]] | None = None
+    write: Callable[[Sequence[Mapping[str, Any]], Wanted], Mapping[str, Value]] | None = None
+    after: tuple[str, ...] = ()
 
     @property
     def keys(self) -> tuple[str, ...]:
         return (*self.own, *self.shared)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the writing of sources may look at besides them.
+
+    run: the source's. tokens: what `{bos}` and `{eos}` mean. exact: odd means may be used too. reader: what is planned
+    so far, as the target reads it.
+    """
+
+    run: Run
+    tokens: Mapping[str, str]
+    exact: bool
+    reader: Reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,7 +332,9 @@ Entry: TypeAlias = "Field | Group | Sources | Always | Derived | Missing | Priva
 class Table:
     """A framework's table at one version.
 
-    null_is_absent: what an empty key means unless an entry says otherwise. default_of: the pinned default of a key
+    null_is_absent: what an empty key means unless an entry says otherwise. header: comment lines that the reader looks
+    at and that a config for a source's run begins with (the framework's launch command, where it stands in comments
+    only). Raises CannotSay where the framework has nothing for such a run. default_of: the pinned default of a key
     (ABSENT where there is none) in the context of what is read. unknown: the claim of a leaf that the framework does
     not read at all, or that belongs to somebody else's component; None for those it reads. refuse: why a config as a
     whole is not taken; objects: keys that are not taken with what else the config says, with the reason. lacks: methods
@@ -329,6 +353,7 @@ class Table:
     refuse: Callable[[Reader], str | None] = lambda _reader: None
     lacks: Mapping[str, str] = field(default_factory=dict)
     objects: Callable[[Reader], Mapping[str, str]] = lambda _reader: {}
+    header: Callable[[Run], tuple[str, ...]] = lambda _run: ()
     by_setting: Mapping[str, tuple[Answer, ...]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -344,9 +369,13 @@ class Table:
         return next(entry for entry in self.entries if isinstance(entry, Sources))
 
     def order(self) -> list[tuple[str, str]]:
-        """Every key that can be written with its heading, in the order in which it is written."""
+        """Every key that can be written with its heading, in the order in which it is written.
+
+        A section stands under the heading of the first entry that begins with one of its keys.
+        """
         title = ""
         found: dict[str, str] = {}
+        sections: dict[str, str] = {}
         elsewhere = {key for e in self.entries if not isinstance(e, Heading | Sources) for key in e.keys}
         for entry in self.entries:
             if isinstance(entry, Heading):
@@ -355,7 +384,9 @@ class Table:
             for key in entry.keys:
                 if not isinstance(entry, Sources) or key not in elsewhere:
                     found.setdefault(key, title)
-        return list(found.items())
+            for key in entry.keys[:1]:
+                sections.setdefault(key.split(".", 1)[0], title)
+        return [(key, sections.get(key.split(".", 1)[0], title)) for key, title in found.items()]
 
 
 def matches(pattern: str, path: Path) -> bool:

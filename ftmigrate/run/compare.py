@@ -82,6 +82,7 @@ def _off(value: object) -> bool:
 
 def compare(source: Run, target: Run) -> Iterator[Comparison]:
     """Every setting that applies in the source, against the target's."""
+    tokens = {**target.tokens, **source.tokens}
     for path, wanted in source.settings.items():
         if wanted.value is NOT_APPLICABLE:
             continue
@@ -89,7 +90,7 @@ def compare(source: Run, target: Run) -> Iterator[Comparison]:
         if got is None:
             yield Comparison(path, wanted, None, f"{to_text(wanted.value)} is not in the target")
             continue
-        yield Comparison(path, wanted, got, vocabulary.difference(path, wanted.value, got.value, source.tokens))
+        yield Comparison(path, wanted, got, vocabulary.difference(path, wanted.value, got.value, tokens))
 
 
 def losses(source: Run, target: Run) -> list[Comparison]:

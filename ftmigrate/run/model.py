@@ -53,7 +53,14 @@ class Symbol:
 
 
 WORLD_SIZE = Symbol("W")
+ALL_LINEAR = "all linear layers of the model"
 NODES = Symbol("N")
+
+
+class AllLinear(tuple[str, ...]):
+    """Names of layers that are known to be all linear layers of the model but the output."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ sample rows (`compare`), never by how they are written.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -391,6 +392,9 @@ def _messages(talk: Conversation, row: Row) -> list[_Message]:
 
 
 def _message(talk: Conversation, item: Mapping[str, object]) -> _Message:
+    for key in (talk.role_key, talk.content_key):
+        if key not in item:
+            raise Unrenderable(f"a message has no {key}")
     name = item[talk.role_key]
     if not isinstance(name, str) or name not in talk.roles:
         raise Unrenderable(f"role {name} is not known")
@@ -756,6 +760,9 @@ def compare(wanted: Rendering, got: Rendering, tokens: Mapping[str, str] | None 
             continue  # told already, with white space of all kinds
         difference = _difference(kind, first, second)
         found.setdefault((difference.kind, difference.detail), difference)
+        besides = _contents_differ(kind, first, second) if difference.kind == "text" else None
+        if besides is not None:
+            found.setdefault((besides.kind, besides.detail), besides)
     return list(found.values())
 
 
@@ -806,12 +813,32 @@ def _difference(kind: str, wanted: tuple[Piece, ...], got: tuple[Piece, ...] | N
         return Difference("text", kind, f"{before[near]!r} becomes {after[near]!r}")
     lost = [text for text, old, new in _masks(wanted, got) if old and not new]
     added = [text for text, old, new in _masks(wanted, got) if new and not old]
+    return Difference("mask", kind, _mask_words(lost, added))
+
+
+_SIGN = re.compile(r"<[^<>|]+ \d+(?: of [^<>|]+)?>")
+"""What `samples` writes for a column's or a message's content."""
+
+
+def _contents_differ(kind: str, wanted: tuple[Piece, ...], got: tuple[Piece, ...] | None) -> Difference | None:
+    """Where the texts differ: the contents that stand in both, but are trained in one only."""
+
+    def trained(pieces: tuple[Piece, ...]) -> dict[str, bool]:
+        return {sign: piece.trained for piece in pieces for sign in _SIGN.findall(piece.text)}
+
+    before, after = trained(wanted), trained(got or ())
+    lost = [sign for sign, old in before.items() if old and after.get(sign) is False]
+    added = [sign for sign, old in before.items() if not old and after.get(sign) is True]
+    return Difference("mask", kind, _mask_words(lost, added)) if lost or added else None
+
+
+def _mask_words(lost: Sequence[str], added: Sequence[str]) -> str:
     words = []
     if lost:
         words.append("no longer trained: " + ", ".join(repr(text) for text in dict.fromkeys(lost)))
     if added:
         words.append("trained besides: " + ", ".join(repr(text) for text in dict.fromkeys(added)))
-    return Difference("mask", kind, "; ".join(words))
+    return "; ".join(words)
 
 
 def _masks(wanted: tuple[Piece, ...], got: tuple[Piece, ...]) -> Iterator[tuple[str, bool, bool]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ftmigrate.run.conditions import Condition, is_, is_not
 from ftmigrate.run.methods import PAIRED, POLICY, PREFERENCE, REFERRED, SUPERVISED, WEIGHTED
-from ftmigrate.run.model import NOT_APPLICABLE, Symbol
+from ftmigrate.run.model import ALL_LINEAR, NOT_APPLICABLE, AllLinear, External, Symbol
 from ftmigrate.run.rendering import PADDED, PLAIN, TRAILING, Difference, Rendering, compare
 
 SOURCE_PREFIX = "data.sources[]."
@@ -23,6 +23,7 @@ class Spec:
     only then. differs: tells how two values differ, None if they are the same to training (`==` by default).
     loss: what a difference means for the user, with its measured size where known (facts of ours, in our words).
     same_result: without it the same is done in another way, so that a run that leaves it out comes near.
+    free: in a run that it does not apply to, every value comes to the same.
     """
 
     path: str
@@ -34,6 +35,7 @@ class Spec:
     differs: Callable[[object, object, Mapping[str, str]], str | None] | None = None
     loss: str = ""
     same_result: bool = False
+    free: bool = False
 
 
 def number_differs(wanted: object, got: object, _: Mapping[str, str]) -> str | None:
@@ -46,6 +48,9 @@ def number_differs(wanted: object, got: object, _: Mapping[str, str]) -> str | N
 def _set_differs(wanted: object, got: object, _: Mapping[str, str]) -> str | None:
     if isinstance(wanted, tuple) and isinstance(got, tuple):
         return None if set(wanted) == set(got) else f"{', '.join(wanted)} against {', '.join(got)}"
+    if isinstance(wanted, External) and wanted.reference.startswith(ALL_LINEAR) and isinstance(got, AllLinear):
+        more = wanted.reference.removeprefix(ALL_LINEAR).removeprefix(" and ")
+        return None if set(more.split(", ") if more else ()) <= set(got) else f"{wanted} against {', '.join(got)}"
     return None if wanted == got else f"{wanted} against {got}"
 
 
@@ -333,6 +338,7 @@ _SPECS: tuple[Spec, ...] = (
         "data.sources[].pieces",
         "text",
         "how a row's text is cut before it becomes tokens",
+        free=True,
         loss="a reply's first token may differ where the tokenizer leads each piece with a space of its own: one token a "
         "row was seen to differ with Llama 2's and Mistral's kind of tokenizer; the loss was not measured",
     ),
@@ -559,7 +565,13 @@ _SPECS: tuple[Spec, ...] = (
         loss="fully sharded either way, the same sums are made in another order and rounded otherwise; or, where one of "
         "them is not sharded, memory",
     ),
-    _s("parallel.world_size", "int | W", "number of devices", differs=number_differs),
+    _s(
+        "parallel.world_size",
+        "int | W",
+        "number of devices",
+        differs=number_differs,
+        loss="tell it with --world-size where the source does not",
+    ),
     _s(
         "parallel.zero_stage",
         "int",
@@ -673,6 +685,9 @@ _SPECS: tuple[Spec, ...] = (
     _s("launch.nodes", "int", "number of machines"),
 )
 
+ESSENTIAL = ("method.name", "model.base", "model.architecture")
+"""Settings without which there is no run: a framework that cannot say them cannot have it."""
+
 SPECS: Mapping[str, Spec] = {spec.path: spec for spec in _SPECS}
 SOURCE_SETTINGS: tuple[str, ...] = tuple(
     path.removeprefix(SOURCE_PREFIX) for path in SPECS if path.startswith(SOURCE_PREFIX)
@@ -689,7 +704,7 @@ def spec(path: str) -> Spec:
 
 def difference(path: str, wanted: object, got: object, tokens: Mapping[str, str]) -> str | None:
     """How two values of a setting differ, in words; None if they mean the same."""
-    if wanted is NOT_APPLICABLE:
+    if wanted is NOT_APPLICABLE or (got is NOT_APPLICABLE and spec(path).free):
         return None
     differs = spec(path).differs
     if differs is not None and got is not NOT_APPLICABLE:

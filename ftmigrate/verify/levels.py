@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from ftmigrate.document.model import Document, format_path
+from ftmigrate.document.model import Document, Unresolved, format_path
 from ftmigrate.frameworks.registry import Framework
 from ftmigrate.run.compare import losses
 from ftmigrate.run.model import Run
+from ftmigrate.run.rendering import PLAIN, Rendering, samples
 from ftmigrate.verify import environments
 from ftmigrate.verify.load import check_load
 from ftmigrate.verify.probe import Probe, ProbeError
@@ -70,17 +71,31 @@ def load_level(document: Document, run: Run, framework: Framework, version: str)
     gpus = world if isinstance(world, int) else 1 if run["parallel.strategy"] == "single" else 2
     try:
         with Probe(environment.python, framework.name) as probe:
-            return loaded(probe, document, gpus)
+            return loaded(probe, document, gpus, rows(run))
     except ProbeError as error:
         return Result("load", Outcome.NOT_RUN, (str(error),))
 
 
-def loaded(probe: Probe, document: Document, gpus: int) -> Result:
+def rows(run: Run) -> list[list[Mapping[str, object]]]:
+    """Rows with the columns that each data source reads; none for a source that is not known."""
+    found: list[list[Mapping[str, object]]] = []
+    for index in range(run.sources):
+        texts = [run[f"data.sources[{index}].{name}"] for name in ("text", "rejected")]
+        known = [text for text in texts if isinstance(text, Rendering)]
+        told = samples(*known) if known and not isinstance(texts[0], Unresolved) else []
+        found.append([row for kind, row in told if kind == PLAIN])
+    return found
+
+
+def loaded(
+    probe: Probe, document: Document, gpus: int, rows: Sequence[Sequence[Mapping[str, object]]] | None = None
+) -> Result:
     """Level load through a probe that is already running."""
     written: Mapping[str, object] = {format_path(path): leaf.value for path, leaf in document.leaves.items()}
-    report = check_load(probe, document.text, written, gpus=gpus)
+    report = check_load(probe, document.text, written, gpus=gpus, rows=rows)
     details = [report.error] if report.error else []
     details += [f"{lost.path}: written as {lost.wrote!r}, the loader has {lost.resolved!r}" for lost in report.lost]
+    details += report.notes if rows is not None else ()
     return Result("load", Outcome.PASSED if report.passed else Outcome.DIFFERS, tuple(details))
 
 

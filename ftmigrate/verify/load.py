@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -53,13 +53,15 @@ def check_load(
     gpus: int = 1,
     nodes: int = 1,
     compute_capability: str = "sm_90",
+    rows: Sequence[Sequence[Mapping[str, object]]] | None = None,
 ) -> LoadReport:
     """Hand a file (a Path) or its text (a str) to the framework's loader and look for each key that we wrote.
 
     `written` maps paths (`a.b[0].c`, or as tuples) to the values that our own reader gives them. A key written as
-    null may be absent. Raises ProbeError where the probe gives no answer.
+    null may be absent. rows: some for each data source, so that a probe that can may load them. Raises ProbeError where the probe gives no answer.
     """
     what: dict[str, Any] = {"path": str(source)} if isinstance(source, Path) else {"text": source}
+    what |= {} if rows is None else {"rows": [[dict(row) for row in listed] for listed in rows]}
     answer = probe.request("load", **what, gpus=gpus, nodes=nodes, compute_capability=compute_capability)
     if not answer["ok"]:
         error = answer["error"]
@@ -72,7 +74,7 @@ def check_load(
         if not kept(value, found):
             lost.append(Lost(format_path(keys), value, found))
     notes = [str(note) for note in answer.get("notes", ())]
-    for component, names in answer.get("missing", {}).items():
+    for component, names in answer.get("missing", {}).items() if rows is None else ():
         notes.append(f"{component}: the recipe must supply {', '.join(names)}")
     return LoadReport(True, None, tuple(lost), resolved, tuple(notes))
 

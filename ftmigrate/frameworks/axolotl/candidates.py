@@ -12,13 +12,11 @@ from ftmigrate.frameworks.axolotl import jinja
 from ftmigrate.frameworks.axolotl.entries import ROLE_NAMES, decode
 from ftmigrate.frameworks.axolotl.formats import formats
 from ftmigrate.frameworks.axolotl.prompts import TYPES
+from ftmigrate.run.closeness import weight
 from ftmigrate.run.rendering import (
-    PADDED,
-    TRAILING,
     ChatFormat,
     Column,
     Conversation,
-    Difference,
     Rendering,
     Segment,
     Stripped,
@@ -378,11 +376,3 @@ def _texts(segments: tuple[Segment, ...], tokens: Tokens) -> Iterator[Proposal]:
             "no_input_format": text,
         }
         yield Proposal({"type": made}, {"train_on_inputs": True}, odd=bool(end))
-
-
-def weight(found: Sequence[Difference]) -> tuple[int, int, int, int]:
-    """Differences in the text of ordinary rows, of rows with outer blanks, in masks, in rows with an empty column."""
-    texts = [item.where for item in found if item.kind == "text"]
-    empty = sum(where.startswith("empty") for where in texts)
-    padded = texts.count(PADDED) + texts.count(TRAILING)
-    return len(texts) - padded - empty, padded, len(found) - len(texts), empty

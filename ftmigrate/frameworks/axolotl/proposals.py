@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
-from itertools import takewhile
 from typing import Any, NamedTuple, TypeAlias
 
 from ftmigrate.document.model import Unresolved, Value
 from ftmigrate.frameworks.axolotl import pair_candidates, pairs
-from ftmigrate.frameworks.axolotl.candidates import Entry, Proposal, Tokens, propose, weight
+from ftmigrate.frameworks.axolotl.candidates import Entry, Proposal, Tokens, propose
 from ftmigrate.frameworks.axolotl.entries import decode
 from ftmigrate.frameworks.axolotl.places import entry_of
 from ftmigrate.memo import remember
-from ftmigrate.run.rendering import PADDED, TRAILING, Difference, Rendering, compare, outcomes, samples
+from ftmigrate.run.closeness import distance, weight
+from ftmigrate.run.rendering import Difference, Rendering, compare, outcomes, samples
 
 
 class Choice(NamedTuple):
@@ -72,8 +72,8 @@ def best_pair(
         first, second = got["text"].value, got["rejected"].value
         if isinstance(first, Rendering) and isinstance(second, Rendering):
             found = [*compare(chosen, first, tokens), *compare(rejected, second, tokens)]
-            distance = _distance(chosen, first, tokens) + _distance(rejected, second, tokens)
-            ranked.append(((distance, *weight(found)), order, proposal, found))
+            apart = distance(chosen, first, tokens) + distance(rejected, second, tokens)
+            ranked.append(((apart, *weight(found)), order, proposal, found))
     if not ranked:
         return Choice(dict(place), {})
     _, _, proposal, found = min(ranked, key=lambda item: item[:2])
@@ -111,24 +111,5 @@ def _ranked(wanted: Rendering, tokens: Tokens, said: Mapping[str, Value]) -> lis
         got = decode(proposal.entry, {**proposal.config, **said}, tokens=tokens)["text"].value
         if isinstance(got, Rendering):
             found = compare(wanted, got, tokens)
-            ranked.append(((_distance(wanted, got, tokens), *weight(found)), order, proposal, found))
+            ranked.append(((distance(wanted, got, tokens), *weight(found)), order, proposal, found))
     return sorted(ranked, key=lambda item: item[:2])
-
-
-def _distance(wanted: Rendering, got: Rendering, tokens: Tokens) -> int:
-    """How many characters of ordinary rows stand between what the two texts share at start and end."""
-    total = 0
-    for kind, row in samples(wanted, got):
-        if kind in (PADDED, TRAILING) or kind.startswith("empty"):
-            continue
-        first, second = ("".join(piece.text for piece in pieces or ()) for pieces in outcomes(wanted, got, row, tokens))
-        if not first:  # refused by the source too
-            continue
-        start = _shared(first, second)
-        rest = (first[start:][::-1], second[start:][::-1])
-        total += sum(map(len, rest)) - 2 * _shared(*rest)
-    return total
-
-
-def _shared(first: str, second: str) -> int:
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False)))

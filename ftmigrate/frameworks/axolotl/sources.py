@@ -8,7 +8,7 @@ from typing import Any
 from ftmigrate.document.model import Path, Unresolved, Value
 from ftmigrate.frameworks.axolotl import dataset_types, datasets, older
 from ftmigrate.frameworks.reader import Reader
-from ftmigrate.frameworks.table import Sources, SourceSetting
+from ftmigrate.frameworks.table import Sources, SourceSetting, Wanted
 from ftmigrate.run.rendering import Conversation, Rendering
 from ftmigrate.run.source import Decoded, with_columns
 
@@ -84,12 +84,12 @@ def _leaves(reader: Reader, index: int, args: Sequence[str]) -> tuple[Path, ...]
     return tuple(path for path in reader.document.leaves if any(path[: len(head)] == head for head in wanted))
 
 
-def write(wanted: Sequence[Mapping[str, Any]], tokens: Mapping[str, str], exact: bool) -> Mapping[str, Value]:
+def write(wanted: Sequence[Mapping[str, Any]], told: Wanted) -> Mapping[str, Value]:
     """Keys for the wanted sources. A global key that the sources do not agree on is said by the first only."""
     keys: dict[str, Value] = {}
     entries: list[Value] = []
     for source in wanted:
-        choice = datasets.best_source(source, tokens, keys, exact)
+        choice = datasets.best_source(source, told.tokens, keys, told.exact)
         entries.append(choice.entry)
         for key, value in choice.config.items():
             keys.setdefault(key, value)

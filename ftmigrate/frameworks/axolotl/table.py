@@ -41,7 +41,7 @@ from ftmigrate.frameworks.table import (
 )
 from ftmigrate.run.conditions import Condition, View, both, is_, is_not
 from ftmigrate.run.methods import POLICY, PREFERENCE, SUPERVISED
-from ftmigrate.run.model import NODES, WORLD_SIZE, Claim, ClaimKind, External, Symbol
+from ftmigrate.run.model import ALL_LINEAR, NODES, WORLD_SIZE, Claim, ClaimKind, External, Symbol
 from ftmigrate.run.source import Decoded
 
 _LORA = is_not("adapter.method", "none")
@@ -122,7 +122,7 @@ def _encode_modules(value: Any, _: View) -> Value:
     return list(dict.fromkeys(str(name).split(".", 1)[0] for name in value))
 
 
-_MATCHING, _LINEAR = "the modules that match ", "all linear layers of the model"
+_MATCHING = "the modules that match "
 
 
 def _targets(keys: Keys, _: Reader) -> Mapping[str, Decoded]:
@@ -135,7 +135,7 @@ def _targets(keys: Keys, _: Reader) -> Mapping[str, Decoded]:
         found = ()
     if keys.get("lora_target_linear"):
         extra = found if isinstance(found, tuple) else ()
-        found = External(_LINEAR + (f" and {', '.join(extra)}" if extra else ""))
+        found = External(ALL_LINEAR + (f" and {', '.join(extra)}" if extra else ""))
     return {"adapter.target_modules": Decoded(found, tuple(keys))}
 
 
@@ -145,9 +145,9 @@ def _propose_targets(wanted: Mapping[str, Any], view: Reader) -> Iterator[Mappin
         yield {"lora_target_modules": _encode_modules(modules, view)}
     elif isinstance(modules, External) and modules.reference.startswith(_MATCHING):
         yield {"lora_target_modules": modules.reference.removeprefix(_MATCHING)}
-    elif isinstance(modules, External) and modules.reference.startswith(_LINEAR):
+    elif isinstance(modules, External) and modules.reference.startswith(ALL_LINEAR):
         yield {"lora_target_linear": True}
-        others = modules.reference.removeprefix(f"{_LINEAR} and ").split(", ")
+        others = modules.reference.removeprefix(f"{ALL_LINEAR} and ").split(", ")
         yield {"lora_target_linear": True, "lora_target_modules": list(others)}
 
 
@@ -219,13 +219,25 @@ def _warmup_set(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     return _warmup({key: value for key, value in keys.items() if value}, reader)
 
 
+def _total(reader: Reader) -> int | None:
+    """utils/trainer.py, calculate_total_num_steps, where the number of rows is told and none are packed or set apart."""
+    total, rows = reader.get("duration.max_steps"), reader.context.rows
+    if isinstance(total, int):
+        return total
+    effective, epochs = reader.get("batch.effective"), reader.get("duration.epochs")
+    apart = reader.get("sequence.packing") or reader.get("evaluation.data") is not None
+    if rows is None or apart or not isinstance(effective, int) or not isinstance(epochs, int | float):
+        return None
+    return math.ceil(rows * epochs / effective)
+
+
 def _warmup(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     """core/builders/base.py, _configure_warmup_and_logging: steps, else a share of all, else 3 %; 1 becomes 2."""
     if reader.value("lr_scheduler") == "constant":
         return {"schedule.warmup_steps": Decoded(0, ())}
     steps: Any = keys.get("warmup_steps")
     args: tuple[str, ...] = ("warmup_steps",)
-    total = reader.get("duration.max_steps")
+    total = _total(reader)
     if steps is None and (ratio := keys.get("warmup_ratio")) is not None:
         steps = int(float(ratio) * total) if isinstance(total, int) else f"{ratio}{_OF_ALL}"  # type: ignore[arg-type]
         args = ("warmup_ratio",)
@@ -245,7 +257,7 @@ def _propose_warmup(wanted: Mapping[str, Any], _: Reader) -> Iterator[Mapping[st
 
 
 def _log_every(view: Any) -> object:
-    total = view.get("duration.max_steps")
+    total = _total(view)
     return max(min(int(0.005 * total), 10), 1) if isinstance(total, int) else "0.5 % of all steps, at most 10"
 
 

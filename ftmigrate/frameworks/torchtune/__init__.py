@@ -31,13 +31,15 @@ def _detect(document: Document) -> int:
 
 
 def _commands(run: Run, path: str) -> tuple[Command, ...]:
-    world, nodes = run["parallel.world_size"], run["launch.nodes"]
-    spread = f"--nproc_per_node {world} " if run["parallel.strategy"] != "single" else ""
-    if spread and isinstance(nodes, int) and nodes > 1:
-        each = world // nodes if isinstance(world, int) else f"<{world} / {nodes}>"
-        meeting = "--rdzv_id 101 --rdzv_backend c10d --rdzv_endpoint <first machine>:29500"
-        spread = f"--nnodes {nodes} --nproc_per_node {each} {meeting} "
-    return (Command("train", f"tune run {spread}{run.recipe} --config {path}"),)
+    """A hub model is downloaded first, and the reader finds its id in that command."""
+    from ftmigrate.frameworks.torchtune import models, writing
+
+    line = writing.launch(run.recipe, run["parallel.world_size"], run["launch.nodes"], path, run.version)
+    train = Command("train", line)
+    base = run["model.base"]
+    if not isinstance(base, str) or not models.is_hub_id(base, path):
+        return (train,)
+    return (Command(f"download the model first{writing.likeness(base, path)}", writing.download(base, path)), train)
 
 
 def _placeholder(key: str, value: Unresolved) -> Value:
@@ -70,7 +72,9 @@ FRAMEWORK = Framework(
     detect=_detect,
     commands=_commands,
     placeholder=_placeholder,
-    status="reads every recipe config of 0.6.1 and main; in maintenance mode, its successor is paused",
+    status="read at 0.2.1 to 0.6.1 and main, written at 0.6.1; in maintenance mode, its successor is paused",
+    writes=True,
+    written=("0.6.1",),
     mark=r"_component_",
     launch=_launch,
     shipped=_shipped,

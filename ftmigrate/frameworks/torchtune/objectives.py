@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from ftmigrate import schema
-from ftmigrate.document.model import Unresolved
+from ftmigrate.document.model import Unresolved, Value
 from ftmigrate.frameworks.reader import Reader
 from ftmigrate.frameworks.table import ABSENT, Keys
 from ftmigrate.frameworks.torchtune.older import canonical
@@ -26,37 +27,54 @@ _KINDS = {"sigmoid": _PREFERENCES["DPOLoss"], "hinge": _PREFERENCES["RSOLoss"], 
 _PLACES = ("torchtune.rlhf.loss", "torchtune.modules.loss")
 
 
-def loss(reader: Reader) -> Mapping[str, Decoded]:
+def loss(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     """The loss component: cross entropy of the trained tokens, or what is minimised over the pairs."""
-    name = canonical(str(reader.value("loss._component_")), reader.version)
+    name = canonical(str(keys.get("loss._component_", ABSENT)), reader.version)
     method = reader.get("method.name")
     known: object = "cross entropy" if method not in (*SUPERVISED, *PREFERENCE) or name in _CROSS_ENTROPY else None
     if method in PREFERENCE and isinstance(name, str) and name.startswith(_PLACES):
         known = _PREFERENCES.get(name.rsplit(".", 1)[-1])
-        kind = reader.value("loss.loss_type")  # of DPOLoss in 0.2
+        kind = keys.get("loss.loss_type", ABSENT)  # of DPOLoss in 0.2
         if kind is not ABSENT:
             known = _KINDS.get(str(kind))
     return {"method.loss": Decoded(known or Unresolved(str(name)), ("loss._component_", "loss.loss_type"))}
+
+
+def propose_loss(wanted: Mapping[str, Any], reader: Reader) -> Iterator[Mapping[str, Value]]:
+    """The loss of the recipe's kind; of cross entropies the chunked one is what torchtune's own configs have."""
+    if reader.get("method.name") in PREFERENCE:
+        found = [name for name, meaning in _PREFERENCES.items() if meaning == wanted.get("method.loss")]
+        for name in [*found, "DPOLoss"]:
+            if schema.load("torchtune", reader.version).keys(f"component {_PLACES[0]}.{name}"):
+                yield {"loss._component_": f"{_PLACES[0]}.{name}"}
+        return
+    plain, chunked = _CROSS_ENTROPY[:2]
+    yield {"loss._component_": chunked if wanted.get("memory.chunked_loss") is not False else plain}
 
 
 def reference(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     """LoRA recipes switch the adapter off; the full one loads a second checkpoint and freezes it."""
     if reader.recipe != "full_dpo_distributed":
         return {"method.reference": Decoded("the starting weights", ())}
-    section = reader.value("ref_checkpointer")
+    given = {part: keys.get(f"ref_checkpointer.{part}") for part in _IDENTITY}
     own = reader.value("checkpointer")
-    if not isinstance(section, dict):
+    if not any(key.startswith("ref_checkpointer.") for key in keys):
         return {"method.reference": Decoded(Unresolved("ref_checkpointer is missing"), tuple(keys))}
     args = tuple(key for key in keys if key != "ref_checkpointer")
-    wanted, given = (
-        {part: tree.get(part) for part in _IDENTITY} for tree in (own if own is not ABSENT else {}, section)
-    )
+    wanted = {part: own.get(part) if isinstance(own, dict) else None for part in _IDENTITY}
     if wanted == given:
         why = "the same files as the checkpointer's"
         return {"method.reference": Decoded("the starting weights", args, why)}
     place = given["checkpoint_dir"]
     found = place if place != wanted["checkpoint_dir"] else f"{place}, {given['checkpoint_files']}"
     return {"method.reference": Decoded(found, args)}
+
+
+def propose_reference(_: Mapping[str, Any], reader: Reader) -> Iterator[Mapping[str, Value]]:
+    """Where the recipe loads the reference model by itself: the starting weights once more."""
+    section = reader.value("checkpointer")
+    if isinstance(section, dict) and reader.recipe == "full_dpo_distributed":
+        yield {f"ref_checkpointer.{name}": section.get(name) for name in (*_IDENTITY, "output_dir")}
 
 
 _IDENTITY = ("_component_", "checkpoint_dir", "checkpoint_files", "model_type")
@@ -76,7 +94,7 @@ def quantizer(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
         unknown = Decoded(Unresolved(name), here)
         return {setting: unknown if setting == "qat.weight_dtype" else Decoded(None) for setting in QAT_SETTINGS}
     activations, grid = _QUANTIZERS[kind]
-    size = reader.or_default("quantizer.groupsize")
+    size = keys.get("quantizer.groupsize", reader.or_default("quantizer.groupsize"))
     sized = tuple(key for key in ("quantizer.groupsize",) if key in keys)
     return {
         "qat.weight_dtype": Decoded("int4", here),
@@ -85,6 +103,13 @@ def quantizer(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
         "qat.grid": Decoded(grid, here),
         "qat.layers": Decoded(layers, here),
     }
+
+
+def propose_quantizer(wanted: Mapping[str, Any], _: Reader) -> Iterator[Mapping[str, Value]]:
+    size = wanted.get("qat.group_size")
+    for name in _QUANTIZERS:
+        given: dict[str, Value] = {"quantizer._component_": f"torchtune.training.quantization.{name}"}
+        yield {**given, "quantizer.groupsize": size} if isinstance(size, int) else given
 
 
 def _tied(reader: Reader) -> bool:

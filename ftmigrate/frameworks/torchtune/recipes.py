@@ -11,7 +11,7 @@ from ftmigrate.document.model import Document
 from ftmigrate.schema import Facts
 
 PREFIX = "recipe "
-_OPTION = r"(?:--?[\w-]+(?:[= ](?!\S*finetune)[\w./:-]+)?\s+)*"
+_OPTION = r"(?:--?[\w-]+(?:[= ](?!\S*finetune)(?:<[^>]*>|[\w./:-])+)?\s+)*"
 _RUN = re.compile(rf"tune run\s+{_OPTION}([\w/]+)(?:\.py)?\s")
 _FILE = re.compile(r"\b((?:dev/)?[a-z_0-9]+)\.py\b")
 _PROCESSES = re.compile(r"tune run\b.*--nproc[-_]per[-_]node[= ]+(\d+)")

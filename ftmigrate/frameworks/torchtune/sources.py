@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from ftmigrate.document.model import Path, Unresolved, Value
 from ftmigrate.frameworks.reader import Reader
 from ftmigrate.frameworks.table import ABSENT, Sources, SourceSetting
-from ftmigrate.frameworks.torchtune import datasets, older
+from ftmigrate.frameworks.torchtune import candidates, datasets, older
 from ftmigrate.frameworks.torchtune.chat_formats import default_template
 from ftmigrate.run.model import NOT_APPLICABLE
 from ftmigrate.run.rendering import Rendering
@@ -84,7 +84,7 @@ def packing(reader: Reader) -> Mapping[str, Decoded]:
         path = older.canonical(str(entry.get("_component_")), reader.version)
         decoded = datasets.packing(path, entry, reader.version)
         for name, (value, args, why) in decoded.items():
-            keys = tuple(".".join(str(part) for part in (*head, arg)) for arg in args)
+            keys = tuple(f"dataset[].{arg}" if len(head) > 1 else f"dataset.{arg}" for arg in args)
             before = found.get(name)
             if before is not None:
                 value, keys = bool(value and before.value), (*before.args, *keys)
@@ -111,4 +111,10 @@ def plain_text(reader: Reader) -> bool:
     return any(_is_plain(path) for path in paths)
 
 
-ENTRY = Sources(("dataset",), _TOKENIZER, decode)
+ENTRY = Sources(
+    ("dataset",),
+    _TOKENIZER,
+    decode,
+    candidates.write,
+    after=("method.name", "model.base", "model.architecture", "tokenizer.source"),
+)

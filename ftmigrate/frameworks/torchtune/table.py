@@ -25,16 +25,27 @@ from ftmigrate.frameworks.table import (
     Heading,
     Keys,
     Missing,
+    Nearest,
     Private,
     Table,
     Unread,
     names,
 )
-from ftmigrate.frameworks.torchtune import checkpoint, datasets, objectives, older, other_recipes, recipes, sources
+from ftmigrate.frameworks.torchtune import (
+    checkpoint,
+    datasets,
+    models,
+    objectives,
+    older,
+    other_recipes,
+    recipes,
+    sources,
+    writing,
+)
 from ftmigrate.frameworks.torchtune.chat_formats import tokenizer_format
 from ftmigrate.run.conditions import Condition, View, is_, is_not
 from ftmigrate.run.methods import PREFERENCE
-from ftmigrate.run.model import NODES, WORLD_SIZE, Claim, ClaimKind, External, Symbol
+from ftmigrate.run.model import NODES, WORLD_SIZE, AllLinear, Claim, ClaimKind, External, Symbol
 from ftmigrate.run.source import Decoded
 
 _LORA = is_not("adapter.method", "none")
@@ -213,6 +224,16 @@ _DIMENSIONS = tuple(
 )  # fmt: skip
 
 
+def _propose_model(wanted: Mapping[str, Any], reader: Reader) -> Iterator[Mapping[str, Value]]:
+    known = models.identify(reader.get("model.base"), reader.document.name)
+    quantize = {"model.quantize_base": True} if wanted.get("model.quantization") == "nf4" else {}
+    for prefix, more in (("", {}), ("lora_", {}), ("qlora_", {}), ("lora_", quantize)):
+        name = known.named(prefix)
+        if _facts(reader, name):
+            sizes = {f"model.{key}": value for key, value in known.sizes.items()}
+            yield {"model._component_": name, **more, **sizes, "checkpointer.model_type": known.layout.model_type}
+
+
 def _targets(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     listed = keys.get("model.lora_attn_modules")
     if isinstance(listed, Unresolved):
@@ -223,23 +244,38 @@ def _targets(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     if keys.get("model.apply_lora_to_output"):
         found.append("lm_head")
     if family(reader) in _FUSED_FAMILIES:
-        found = [_FUSED.get(name, name) for name in found]
-    return {"adapter.target_modules": Decoded(tuple(found), tuple(keys))}
+        return {"adapter.target_modules": Decoded(tuple(_FUSED.get(name, name) for name in found), tuple(keys))}
+    every = set(found) == {*_MODULES.values(), *_MLP}
+    return {"adapter.target_modules": Decoded(AllLinear(found) if every else tuple(found), tuple(keys))}
 
 
-def _propose_targets(wanted: Mapping[str, Any], _: Reader) -> Iterator[Mapping[str, Value]]:
-    modules = wanted["adapter.target_modules"]
-    if not isinstance(modules, tuple):
-        raise CannotSay(f"{modules}: name the layers")
+def _propose_targets(wanted: Mapping[str, Any], reader: Reader) -> Iterator[Mapping[str, Value]]:
+    """The layers named; those of the feed-forward part have adapters all or none. What cannot be found out is all."""
+    modules = wanted.get("adapter.target_modules")
     inverse = {name: own for own, name in _MODULES.items()}
-    rest = set(modules) - set(inverse) - set(_MLP) - {"lm_head"}
-    if rest:
-        raise CannotSay(f"no adapter on {', '.join(sorted(rest))}")
-    yield {
-        "model.lora_attn_modules": [inverse[name] for name in modules if name in inverse],
-        "model.apply_lora_to_mlp": bool(set(modules) & set(_MLP)),
-        "model.apply_lora_to_output": "lm_head" in modules,
-    }
+    if not isinstance(modules, tuple):
+        modules = (*inverse, *_MLP)
+    unfused = {fused: own for own, fused in _FUSED.items()}
+    named = {part for name in modules for part in _PARTS.get(str(name), (unfused.get(str(name), str(name)),))}
+    outputs = "lm_head" in named
+    if "model.apply_lora_to_output" not in _arguments(reader):
+        outputs = False
+    for mlp in (bool(named & set(_MLP)), False):
+        yield {
+            # without any attention layer the builders stop
+            "model.lora_attn_modules": [own for own, name in _MODULES.items() if name in named] or ["q_proj"],
+            "model.apply_lora_to_mlp": mlp,
+            **({"model.apply_lora_to_output": outputs} if "model.apply_lora_to_output" in _arguments(reader) else {}),
+        }
+
+
+# layers that are one in transformers' model and several in torchtune's
+_PARTS = {"qkv_proj": ("q_proj", "k_proj", "v_proj"), "gate_up_proj": ("gate_proj", "up_proj")}
+
+
+def _arguments(reader: Reader) -> set[str]:
+    """What the model builder takes, as table keys."""
+    return {f"model.{name}" for name in _facts(reader, component(reader, "model"))}
 
 
 def _attention(reader: Reader) -> Mapping[str, Decoded]:
@@ -265,8 +301,8 @@ def _span(reader: Reader) -> Mapping[str, Decoded]:
     return {"model.attention_span": Decoded("every earlier token", args, why)}
 
 
-def _base(reader: Reader) -> Mapping[str, Decoded]:
-    directory = reader.value("checkpointer.checkpoint_dir")
+def _base(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
+    directory = keys.get("checkpointer.checkpoint_dir", ABSENT)
     if directory is ABSENT:
         return {"model.base": Decoded(Unresolved("checkpointer.checkpoint_dir"), ())}
     found = checkpoint.hub_id(reader.document, directory)
@@ -274,22 +310,71 @@ def _base(reader: Reader) -> Mapping[str, Decoded]:
     return {"model.base": Decoded(found or directory, ("checkpointer.checkpoint_dir",), why)}
 
 
-def _weights(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
+def _propose_checkpoint(wanted: Mapping[str, Any], reader: Reader) -> Iterator[Mapping[str, Value]]:
+    """Every weight file of the checkpoint: none can be left out."""
+    base, near = wanted.get("model.base"), reader.document.name
+    yield {
+        "checkpointer._component_": _CHECKPOINTER,
+        "checkpointer.checkpoint_dir": models.directory(str(base), near),
+        "checkpointer.checkpoint_files": models.identify(base, near).weights,
+    }
+
+
+_CHECKPOINTER = "torchtune.training.FullModelHFCheckpointer"
+
+
+def _checkpoint(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     """Whether the files are in the Hugging Face or in Meta's layout, the weights are the same."""
     files = keys.get("checkpointer.checkpoint_files", Unresolved("checkpointer.checkpoint_files is missing"))
     name = str(keys.get("checkpointer._component_"))
     if not _facts(reader, name):
         files = Unresolved(name)
-    return {"model.weights": Decoded(checkpoint.weights(files), tuple(keys))}
+    named = tuple(key for key in keys if key != "checkpointer.checkpoint_dir")
+    return {**_base(keys, reader), "model.weights": Decoded(checkpoint.weights(files), named)}
 
 
 def _output(keys: Keys, _: Reader) -> Mapping[str, Decoded]:
     """Checkpoints go where the checkpointer says; the recipe's own output_dir holds what else a run writes."""
     own, general = keys.get("checkpointer.output_dir"), keys.get("output_dir")
-    if own is None or own == general:
+    if own in (None, general, _SHARED_OUTPUT):
         found = general if general is not None else Unresolved("output_dir is missing")
         return {"saving.output_dir": Decoded(found, tuple(keys))}
     return {"saving.output_dir": Decoded(own, ("checkpointer.output_dir",))}
+
+
+_SHARED_OUTPUT = "${output_dir}"
+
+
+def _propose_output(wanted: Mapping[str, Any], _: Reader) -> Iterator[Mapping[str, Value]]:
+    yield {"output_dir": wanted.get("saving.output_dir"), "checkpointer.output_dir": _SHARED_OUTPUT}
+
+
+def _propose_tokenizer(wanted: Mapping[str, Any], reader: Reader) -> Iterator[Mapping[str, Value]]:
+    """The family's own tokenizer, with its files in the model's directory or in the one that is wanted."""
+    layout = models.identify(reader.get("model.base"), reader.document.name).layout
+    model = reader.value("checkpointer.checkpoint_dir")
+    own = {key: f"{str(model).rstrip('/')}/{name}" for key, name in layout.files.items()}
+    source = str(wanted.get("tokenizer.source"))
+    if source != "model" and not models.is_hub_id(source, reader.document.name):
+        other = {key: f"{source.rstrip('/')}/{name.rsplit('/', 1)[-1]}" for key, name in layout.files.items()}
+        yield {"tokenizer._component_": layout.tokenizer, **_below("tokenizer", other)}
+    yield {"tokenizer._component_": layout.tokenizer, **_below("tokenizer", own)}
+
+
+def _below(section: str, args: Mapping[str, Value]) -> dict[str, Value]:
+    return {f"{section}.{name}": value for name, value in args.items()}
+
+
+def _propose_length(wanted: Mapping[str, Any], reader: Reader) -> Iterator[Mapping[str, Value]]:
+    """Some tokenizers count the end token that a cut row gets."""
+    limit = wanted.get("sequence.max_length")
+    if not isinstance(limit, int):
+        yield {"tokenizer.max_seq_len": None}
+        return
+    yield {"tokenizer.max_seq_len": limit}
+    yield {"tokenizer.max_seq_len": limit + 1}
+    if wanted.get("sequence.overlong") == "error":
+        yield {"tokenizer.max_seq_len": None}
 
 
 def _tokenizer(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
@@ -387,11 +472,21 @@ def _optimizer(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     }
 
 
-def _propose_optimizer(wanted: Mapping[str, Any], _: Reader) -> Iterator[Mapping[str, Value]]:
-    for path, name in _OPTIMIZERS.items():
-        if name == wanted.get("optimizer.name"):
-            betas: list[Value] = [wanted.get("optimizer.beta1"), wanted.get("optimizer.beta2")]
-            yield {"optimizer._component_": path, "optimizer.betas": betas}
+def _propose_optimizer(wanted: Mapping[str, Any], reader: Reader) -> Iterator[Mapping[str, Value]]:
+    """The optimizer of that name; AdamW comes nearest to any other."""
+    found = [path for path, name in _OPTIMIZERS.items() if name == wanted.get("optimizer.name")]
+    for path in found or [_ADAMW]:
+        given: dict[str, Value] = {"optimizer._component_": path}
+        betas: list[Value] = [wanted.get("optimizer.beta1"), wanted.get("optimizer.beta2")]
+        defaults = _facts(reader, path)
+        if "betas" in defaults and None not in betas and betas != defaults["betas"].get("default"):
+            given["optimizer.betas"] = betas
+        options = wanted.get("optimizer.options")
+        options = options if isinstance(options, Mapping) else {}
+        yield {**given, **{f"optimizer.{key}": value for key, value in options.items() if key in defaults}}
+
+
+_ADAMW = "torch.optim.AdamW"
 
 
 _COSINE = "torchtune.training.lr_schedulers.get_cosine_schedule_with_warmup"
@@ -400,16 +495,51 @@ _COSINES = (_COSINE, "torchtune.training.get_cosine_schedule_with_warmup",
 
 
 def _schedule(keys: Keys, _: Reader) -> Mapping[str, Decoded]:
+    """A cosine of no wave at all stays at its peak."""
     name = keys.get("lr_scheduler._component_")
     known: object = "cosine" if name in _COSINES else "constant" if name is None else Unresolved(str(name))
     args = tuple(key for key in ("lr_scheduler._component_",) if key in keys) or ("lr_scheduler",)
-    return {"schedule.name": Decoded(known, args if known != "constant" or "lr_scheduler" in keys else ())}
+    said = tuple(key for key in ("lr_scheduler.num_cycles",) if key in keys)
+    waves = keys.get("lr_scheduler.num_cycles", _HALF)
+    if known == "cosine" and waves == 0:
+        return {"schedule.name": Decoded("constant", (*args, *said)), "schedule.cycles": Decoded(waves, said)}
+    here = args if known != "constant" or "lr_scheduler" in keys else ()
+    return {"schedule.name": Decoded(known, here), "schedule.cycles": Decoded(waves, said)}
+
+
+_HALF = 0.5
+"""Cosine waves where none are named."""
 
 
 def _propose_schedule(wanted: Mapping[str, Any], _: Reader) -> Iterator[Mapping[str, Value]]:
-    if wanted.get("schedule.name") != "cosine":
-        raise CannotSay(f"torchtune has the cosine schedule only, not {wanted.get('schedule.name')}")
-    yield {"lr_scheduler._component_": _COSINE}
+    """torchtune has the cosine only."""
+    waves = wanted.get("schedule.cycles", _HALF)
+    yield {"lr_scheduler._component_": _COSINE, **({"lr_scheduler.num_cycles": waves} if waves != _HALF else {})}
+    yield {"lr_scheduler._component_": _COSINE, "lr_scheduler.num_cycles": 0.0}
+
+
+def _whole(nearest: Any) -> Codec:
+    """A whole number as it is; of anything else the nearest that the key can hold."""
+    return Codec(
+        lambda value, _: value,
+        lambda value, _: value if isinstance(value, int) and not isinstance(value, bool) else nearest(value),
+    )
+
+
+def _unknown_warmup(value: object) -> Nearest:
+    """A share of a number of steps that is not known: no warmup is off by that share at most."""
+    if isinstance(value, float):
+        return Nearest(int(value), "a whole number of steps")
+    return Nearest(0, "the number of all steps is not known: --rows N tells it, and the warmup is computed")
+
+
+def _epochs(value: object) -> Nearest:
+    found = max(1, math.ceil(value)) if isinstance(value, float) else 1
+    return Nearest(found, "whole epochs only; max_steps_per_epoch can end the run earlier")
+
+
+def _no_symbol(value: object) -> Value:
+    raise CannotSay(f"{value}: the number of steps is not known (--rows tells it)")
 
 
 def _duration(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
@@ -449,10 +579,18 @@ def _partial_step(reader: Reader) -> Mapping[str, Decoded]:
 
 
 def _propose_duration(wanted: Mapping[str, Any], reader: Reader) -> Iterator[Mapping[str, Value]]:
+    """Steps in all are those of one epoch times the epochs."""
     if isinstance(wanted.get("duration.epoch_steps"), int):
         yield {"max_steps_per_epoch": wanted["duration.epoch_steps"]}
-    if reader.get("duration.epochs") == 1:
-        yield {"max_steps_per_epoch": wanted.get("duration.max_steps")}
+    steps, epochs = wanted.get("duration.max_steps"), reader.get("duration.epochs")
+    if not isinstance(steps, int):
+        yield {"max_steps_per_epoch": None}
+    elif epochs == 1:
+        yield {"max_steps_per_epoch": steps}
+    else:
+        if isinstance(epochs, int) and epochs and steps % epochs == 0:
+            yield {"max_steps_per_epoch": steps // epochs}
+        yield {"max_steps_per_epoch": steps, "epochs": 1}
 
 
 def _effective(reader: Reader) -> Mapping[str, Decoded]:
@@ -551,6 +689,30 @@ def _logger(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     return found
 
 
+def _propose_logger(wanted: Mapping[str, Any], reader: Reader) -> Iterator[Mapping[str, Value]]:
+    """One logger of those that are wanted, with what it takes; without any, a file in the output directory."""
+    used = wanted.get("logging.backends")
+    names = used if isinstance(used, tuple) and used else ("disk",)
+    place = wanted.get("logging.directory") or f"{_SHARED_OUTPUT}/logs"
+    for kind, backend in _LOGGERS.items():
+        name = f"torchtune.training.metric_logging.{kind}"
+        takes = _facts(reader, name)
+        if backend not in names:
+            continue
+        given: dict[str, Value] = {"metric_logger._component_": name}
+        for setting, arguments in _LOGGING.items():
+            argument = next((argument for argument in arguments if argument in takes), None)
+            value = place if setting == "logging.directory" else wanted.get(setting)
+            if argument is not None and value is not None:
+                given[f"metric_logger.{argument}"] = value
+        options = wanted.get("logging.options")
+        options = options if isinstance(options, Mapping) else {}
+        yield {**given, **{f"metric_logger.{key}": value for key, value in options.items() if key in takes}}
+    if names != ("disk",):
+        yield {"metric_logger._component_": _DISK, "metric_logger.log_dir": place}
+
+
+_DISK = "torchtune.training.metric_logging.DiskLogger"
 _LOGGING = {
     "logging.project": ("project", "experiment_name"),
     "logging.run_name": ("name", "run_name", "experiment_key"),
@@ -564,6 +726,16 @@ def _saved(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
         return {"saving.weights": Decoded("full")}
     only = keys.get("save_adapter_weights_only")
     return {"saving.weights": Decoded("adapter" if only else "merged", tuple(keys))}
+
+
+def _propose_saved(wanted: Mapping[str, Any], reader: Reader) -> Iterator[Mapping[str, Value]]:
+    if reader.get("adapter.method") != "none":
+        yield {"save_adapter_weights_only": wanted.get("saving.weights") == "adapter"}
+
+
+def _propose_resume(_wanted: Mapping[str, Any], _: Reader) -> Iterator[Mapping[str, Value]]:
+    """No other framework's training state can be gone on from."""
+    yield {"resume_from_checkpoint": False}
 
 
 def _resume(keys: Keys, _: Reader) -> Mapping[str, Decoded]:
@@ -601,10 +773,45 @@ def _compiled(value: Any, _: View) -> object:
     return bool(value.get("model", True)) if isinstance(value, dict) else bool(value)
 
 
-def _chunked(reader: Reader) -> Mapping[str, Decoded]:
-    name = component(reader, "loss") or ""
+def _loss(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
+    name = str(keys.get("loss._component_", ""))
     chunked = any(word in name for word in ("Chunked", "LinearCrossEntropy"))
-    return {"memory.chunked_loss": Decoded(chunked, ("loss._component_",))}
+    return {"memory.chunked_loss": Decoded(chunked, ("loss._component_",)), **objectives.loss(keys, reader)}
+
+
+_DTYPES = Codec(
+    lambda value, _: value,
+    lambda value, _: (
+        Nearest("bf16", "torchtune refuses to train in fp16; bf16 has the same size")
+        if str(value).startswith("fp16")
+        else "bf16"
+        if str(value).startswith("bf16")
+        else value
+    ),
+)
+
+
+def _encode_offloading(value: Any, view: View) -> Value:
+    """The recipes refuse to run with the one and without the other."""
+    if value == "disk":
+        raise CannotSay("activations can wait in the CPU's memory, not on disk")
+    if value == "cpu" and not view.get("memory.activation_checkpointing"):
+        raise CannotSay("torchtune offloads activations only together with activation checkpointing")
+    return bool(value == "cpu")
+
+
+_OFFLOADING = Codec(
+    lambda value, _: "cpu" if value is True else "none" if value is False else value, _encode_offloading
+)
+
+_NO_TOKENS = Codec(
+    lambda value, _: value,
+    lambda value, _: _refuse(f"{', '.join(value)}: torchtune's tokenizers have their families' own special tokens"),
+)
+
+
+def _refuse(reason: str) -> Value:
+    raise CannotSay(reason)
 
 
 def _short(section: Value) -> str:
@@ -650,11 +857,9 @@ _SAVES = Codec(lambda value, view: _saved_every(view) if value is None else f"{v
                lambda value, _: int(value.split()[0]) if str(value).endswith(" steps") else None)  # fmt: skip
 
 ENTRIES: tuple[Entry, ...] = (
-    Heading("Output"),
-    Group(("output_dir", "checkpointer.output_dir"), ("saving.output_dir",), _output),
     Heading("Model"),
     Group(("model._component_", "model.quantize_base", *_DIMENSIONS, "checkpointer.model_type"),
-          ("adapter.method", "model.quantization", "model.quantizer", "model.architecture"), _model),
+          ("adapter.method", "model.quantization", "model.quantizer", "model.architecture"), _model, _propose_model),
     Group(("model.lora_attn_modules", "model.apply_lora_to_mlp", "model.apply_lora_to_output"),
           ("adapter.target_modules",), _targets, _propose_targets, when=_LORA),
     Field("model.lora_rank", "adapter.rank", when=_LORA),
@@ -688,10 +893,9 @@ ENTRIES: tuple[Entry, ...] = (
     Derived(("model.attention_span",), _span, "models/*/_component_builders.py"),
     Missing("model.trainable", "all"),
     Heading("Tokenizer"),
-    Group(_TOKENIZER_FILES, ("tokenizer.source",), _tokenizer),
-    Group(("tokenizer.max_seq_len",), ("sequence.max_length", "sequence.overlong"), _max_length,
-          lambda wanted, _: [{"tokenizer.max_seq_len": wanted.get("sequence.max_length")}]),
-    Field("tokenizer.special_tokens", "tokenizer.special_tokens", absent="own"),
+    Group(_TOKENIZER_FILES, ("tokenizer.source",), _tokenizer, _propose_tokenizer),
+    Group(("tokenizer.max_seq_len",), ("sequence.max_length", "sequence.overlong"), _max_length, _propose_length),
+    Field("tokenizer.special_tokens", "tokenizer.special_tokens", _NO_TOKENS, absent="own"),
     Always("tokenizer.chat_template", "own", "the tokenizer's files are copied beside the weights unchanged"),
     Always("tokenizer.eos_token", "own", "the tokenizer's files are copied beside the weights unchanged"),
     Private("tokenizer.image_size", "the size images are scaled to", off=()),
@@ -717,9 +921,10 @@ ENTRIES: tuple[Entry, ...] = (
     Unread("tokenizer.bpe_cache_size", "speed only: how many words are remembered with their tokens"),
     Unread("tokenizer.errors", "only about turning tokens into text"),
     Private("tokenizer.truncation_type", "which end of a long row is cut off", off=("right", None)),
-    Heading("Checkpoint"),
-    Derived(("model.base",), _base, "the checkpoint directory"),
-    Group(("checkpointer._component_", "checkpointer.checkpoint_files"), ("model.weights",), _weights),
+    Heading("Checkpoint and output"),
+    Group(("checkpointer._component_", "checkpointer.checkpoint_dir", "checkpointer.checkpoint_files"),
+          ("model.base", "model.weights"), _checkpoint, _propose_checkpoint),
+    Group(("output_dir", "checkpointer.output_dir"), ("saving.output_dir",), _output, _propose_output),
     Unread("checkpointer.adapter_checkpoint", "read only when a run is resumed", when=is_("saving.resume", False)),
     Private("checkpointer.adapter_checkpoint", "adapter weights a resumed run goes on from", when=_RESUMED),
     Field("checkpointer.safe_serialization", "saving.safetensors"),
@@ -730,8 +935,9 @@ ENTRIES: tuple[Entry, ...] = (
             "the checkpointer looks for a training state even where the run itself starts anew"),
     Unread("checkpointer.process_group", "which processes save together; no file can name one"),
     Private("checkpointer.enable_dcp", "checkpoints are written in torch's distributed format"),
-    Group(("resume_from_checkpoint", "checkpointer.recipe_checkpoint"), ("saving.resume",), _resume),
-    Group(("save_adapter_weights_only",), ("saving.weights",), _saved),
+    Group(("resume_from_checkpoint", "checkpointer.recipe_checkpoint"), ("saving.resume",), _resume,
+          _propose_resume),
+    Group(("save_adapter_weights_only",), ("saving.weights",), _saved, _propose_saved),
     Field("save_every_n_steps", "saving.every", _SAVES, absent=_saved_every),
     Missing("saving.sharded", False, "one whole state dict is gathered (torchtune/training/_distributed.py)"),
     Field("enable_async_checkpointing", "saving.asynchronous", absent=False),
@@ -754,7 +960,7 @@ ENTRIES: tuple[Entry, ...] = (
     Field("batch_size", "batch.micro_size"),
     Field("gradient_accumulation_steps", "batch.accumulation"),
     Derived(("batch.effective",), _effective, "batch size × accumulation × devices"),
-    Field("epochs", "duration.epochs"),
+    Field("epochs", "duration.epochs", _whole(_epochs)),
     Group(("max_steps_per_epoch", "epochs"), ("duration.max_steps", "duration.epoch_steps"), _duration,
           _propose_duration),
     Derived(("duration.partial_batch",),
@@ -776,14 +982,13 @@ ENTRIES: tuple[Entry, ...] = (
     Always("optimizer.weight_decay_scope", "all", "all parameters are handed to the optimizer in one group"),
     Field("optimizer.eps", "optimizer.epsilon", NUMBER),
     Field("optimizer_in_bwd", "optimizer.in_backward", absent=False),
-    Group(("lr_scheduler._component_", "lr_scheduler"), ("schedule.name",), _schedule, _propose_schedule),
-    Field("lr_scheduler.num_warmup_steps", "schedule.warmup_steps"),
+    Group(("lr_scheduler._component_", "lr_scheduler.num_cycles", "lr_scheduler"),
+          ("schedule.name", "schedule.cycles"), _schedule, _propose_schedule),
+    Field("lr_scheduler.num_warmup_steps", "schedule.warmup_steps", _whole(_unknown_warmup)),
     Missing("schedule.warmup_steps", 0, "no scheduler"),
-    Field("lr_scheduler.num_cycles", "schedule.cycles"),
-    Missing("schedule.cycles", 0.5, "no scheduler"),
     Missing("schedule.min_ratio", 0.0, "the cosine goes down to 0"),
-    Derived(("memory.chunked_loss",), _chunked, "the loss component"),
-    Derived(("method.loss",), objectives.loss, "the loss component"),
+    Group(("loss._component_", "loss.loss_type"), ("method.loss", "memory.chunked_loss"), _loss,
+          objectives.propose_loss),
     Private("loss.num_output_chunks", "number of chunks the loss is computed in", off=(8,)),
     Private("loss.ignore_index", "tokens with this label are not trained", off=(-100,)),
     Private("loss.weight", "weights of the tokens of the vocabulary", off=(None,)),
@@ -807,17 +1012,16 @@ ENTRIES: tuple[Entry, ...] = (
     Derived(("gradient.loss_normalisation",), _normalisation,
             "gradients are divided by the number of trained tokens of the whole step"),
     Heading("Precision and memory"),
-    Field("dtype", "precision.weights"),
+    Field("dtype", "precision.weights", _DTYPES),
     Derived(("precision.autocast",), lambda _: {"precision.autocast": Decoded("none", ("dtype",))},
             "weights, activations and optimizer state all have the one dtype"),
     Always("precision.tf32", False, "torch's default: matrix products in full fp32"),
     Field("enable_activation_checkpointing", "memory.activation_checkpointing", absent=False),
     Private("ac_mode", "selective activation checkpointing", off=(None, "full")),
     Private("ac_option", "selective activation checkpointing", off=(None,)),
-    Field("enable_activation_offloading", "memory.activation_offloading", names({True: "cpu", False: "none"}),
-          absent="none"),
+    Field("enable_activation_offloading", "memory.activation_offloading", _OFFLOADING, absent="none"),
     Unread("activation_offloading_use_streams", "how activations are copied; no effect on training"),
-    Field("compile", "memory.compile", Codec(_compiled, lambda value, _: value)),
+    Field("compile", "memory.compile", Codec(_compiled, lambda value, _: bool(value))),
     Missing("memory.compile", False, "the recipe does not compile"),
     Unread("low_cpu_ram", "how weights are moved while loading; no effect on training"),
     Missing("memory.lora_kernels", False),
@@ -846,8 +1050,9 @@ ENTRIES: tuple[Entry, ...] = (
     Group(("dataset_val", "run_val_every_n_steps"), ("evaluation.data", "evaluation.every"), _evaluated),
     Field("batch_size_val", "evaluation.batch_size", absent=lambda view: view.get("batch.micro_size")),
     Heading("Logging"),
-    Group(("metric_logger._component_",), ("logging.backends", *_LOGGING, "logging.options"), _logger),
-    Field("log_every_n_steps", "logging.every", absent=1),
+    Group(("metric_logger._component_",), ("logging.backends", *_LOGGING, "logging.options"), _logger,
+          _propose_logger),
+    Field("log_every_n_steps", "logging.every", _whole(_no_symbol), absent=1),
     Private("log_peak_memory_stats", "memory figures in the log", reporting=True),
     Private("log_level", "how much is logged", reporting=True, off=(None,)),
     Private("profiler", "traces of the run's speed and memory", off=(None,), when=Condition(
@@ -868,7 +1073,8 @@ ENTRIES: tuple[Entry, ...] = (
     Private("loss.beta", "strength of the pull, in another method's loss", off=()),
     Private("loss.gamma", "steepness, in another method's loss", off=()),
     Private("loss.label_smoothing", "weight that is spread over all other tokens", off=(0, 0.0)),
-    Group(objectives.REFERENCE_KEYS, ("method.reference",), objectives.reference, when=_PAIRS),
+    Group(objectives.REFERENCE_KEYS, ("method.reference",), objectives.reference, objectives.propose_reference,
+          when=_PAIRS),
     *(
         Unread(f"ref_checkpointer.{name}", f"the reference model is only loaded: {what}", when=_PAIRS)
         for name, what in (
@@ -878,7 +1084,8 @@ ENTRIES: tuple[Entry, ...] = (
             ("adapter_checkpoint", "it has no adapter"),
         )
     ),
-    Group(objectives.QUANTIZER_KEYS, objectives.QAT_SETTINGS, objectives.quantizer, when=_QAT),
+    Group(objectives.QUANTIZER_KEYS, objectives.QAT_SETTINGS, objectives.quantizer, objectives.propose_quantizer,
+          when=_QAT),
     *(
         Unread(f"quantizer.{name}", why, when=_QAT)
         for name, why in (("precision", "replaced by dtype"), ("scales_precision", "scales are fp32 all the same"))
@@ -912,4 +1119,4 @@ def table(version: str) -> Table:
         return recipes.recognise(document, told, version)
 
     return Table("torchtune", version, ENTRIES, default_of, unknown, null_is_absent=False, recipe_of=recipe_of,
-                 tokens=tokens, lacks=recipes.LACKS)  # fmt: skip
+                 tokens=tokens, lacks=recipes.LACKS, header=lambda run: writing.header(run, version))  # fmt: skip

@@ -1,0 +1,51 @@
+"""How far a rendering is from the one that is wanted, so that the nearest of several can be chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from difflib import SequenceMatcher
+from itertools import takewhile
+
+from ftmigrate.run.rendering import PADDED, TRAILING, Difference, Rendering, outcomes, samples
+
+Tokens = Mapping[str, str]
+
+
+def weight(found: Sequence[Difference]) -> tuple[int, int, int, int]:
+    """Differences in the text of ordinary rows, of rows with outer blanks, in masks, in rows with an empty column."""
+    texts = [item.where for item in found if item.kind == "text"]
+    empty = sum(where.startswith("empty") for where in texts)
+    padded = texts.count(PADDED) + texts.count(TRAILING)
+    return len(texts) - padded - empty, padded, len(found) - len(texts), empty
+
+
+def distance(wanted: Rendering, got: Rendering, tokens: Tokens) -> int:
+    """How many characters of ordinary rows stand between what the two texts share at start and end."""
+    total = 0
+    for kind, row in samples(wanted, got):
+        if kind in (PADDED, TRAILING) or kind.startswith("empty"):
+            continue
+        first, second = ("".join(piece.text for piece in pieces or ()) for pieces in outcomes(wanted, got, row, tokens))
+        if not first:  # refused by the source too
+            continue
+        start = _shared(first, second)
+        rest = (first[start:][::-1], second[start:][::-1])
+        total += sum(map(len, rest)) - 2 * _shared(*rest)
+    return total
+
+
+def edits(wanted: Rendering, got: Rendering, tokens: Tokens) -> int:
+    """How many characters of ordinary rows are in one of the two texts only, wherever they stand."""
+    total = 0
+    for kind, row in samples(wanted, got):
+        if kind in (PADDED, TRAILING) or kind.startswith("empty"):
+            continue
+        first, second = ("".join(piece.text for piece in pieces or ()) for pieces in outcomes(wanted, got, row, tokens))
+        if first:
+            common = SequenceMatcher(None, first, second, autojunk=False).get_matching_blocks()
+            total += len(first) + len(second) - 2 * sum(block.size for block in common)
+    return total
+
+
+def _shared(first: str, second: str) -> int:
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False)))
