@@ -143,7 +143,7 @@ def test_refusal_exits_2_and_writes_the_ledger(wheel: Path, tmp_path: Path, caps
 
 
 def test_a_version_whose_behaviour_is_not_known_is_not_written() -> None:
-    result = api.convert(str(FIXTURES / "torchtune" / "llama_lora.yaml"), "axolotl@0.19.0", "torchtune")
+    result = api.convert(str(FIXTURES / "torchtune" / "llama_lora.yaml"), "axolotl@0.18.0", "torchtune")
     assert result.refused is not None
     assert "0.21.0" in result.refused
     assert not result.files
