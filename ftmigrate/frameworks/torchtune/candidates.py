@@ -189,7 +189,6 @@ def _columns(wanted: Rendering, tokens: Tokens) -> Iterator[_Made]:
     if not names or len(names) < len(columns(wanted.segments)):
         return
     row = {name: f"\N{SYMBOL FOR NULL}{name}\N{SYMBOL FOR NULL}" for name in names}
-    without = {**row, **dict.fromkeys(optional, "")}
     order = sorted(names, key=lambda name: _at(wanted, row, row[name]))
     reply, prompt = order[-1], order[:-1]
     if len(order) == 1:
@@ -202,6 +201,7 @@ def _columns(wanted: Rendering, tokens: Tokens) -> Iterator[_Made]:
     mapped: dict[str, Value] = {"instruction": first, "input": given or "input", "output": reply}
     own = {own: column for own, column in mapped.items() if own != column}
     yield {"_component_": _HERE + "alpaca_dataset", **({"column_map": mapped} if own else {})}, []
+    without = {**row, **dict.fromkeys(optional - {first, reply}, "")}
     around = _around(wanted, without, row[first], row[reply], tokens)
     templates: list[Any] = [name for name, one in TEMPLATES.items() if "user" in one.roles]
     if around is not None and any(around):

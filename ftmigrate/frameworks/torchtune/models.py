@@ -282,11 +282,15 @@ def _builders(
             general = "embed_dim" in facts
             if general == exact:
                 continue
-            told = {key: value for key, value in wanted.items() if key in facts} if general else {}
+            # the builder with adapters may take less than the plain one
+            adapted = pinned.keys(f"component {MODELS}{package}.lora_{name}")
+            told = {key: value for key, value in wanted.items() if key in facts and key in adapted} if general else {}
             if any(fact.get("required") and key not in told for key, fact in facts.items() if key):
                 continue
-            sizes = {**about, **told}
-            if all(_same(sizes.get(key), wanted.get(key)) for key in _SAME_LAYERS):
+            both = [
+                {**one.get("", {}).get("architecture", {}), **told} for one in (facts, adapted if general else facts)
+            ]
+            if all(_same(sizes.get(key), wanted.get(key)) for sizes in both for key in _SAME_LAYERS):
                 yield f"{package}.{name}", told
 
 

@@ -150,6 +150,10 @@ def _argument(path: Path, part: Path, node: Value, reader: Reader) -> Claim | No
     return Claim(ClaimKind.UNKNOWN, f"{name} takes no argument {argument}: torchtune refuses to run with it")
 
 
+def _unscheduled(view: View) -> bool:
+    return isinstance(view, Reader) and not view.present("lr_scheduler._component_")
+
+
 def _profiled(view: View) -> bool:
     return isinstance(view, Reader) and view.value("profiler.enabled") is True
 
@@ -179,6 +183,9 @@ def _model(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     read_as = keys.get("checkpointer.model_type")
     kin = _MODEL_TYPES.get(str(parameters.get("", {}).get("architecture", {}).get("family", "")), ())
     odd = f", its weights read as {read_as}" if read_as is not None and kin and read_as not in kin else ""
+    base_of = _rope_base(str(name), reader)
+    if base_of is not None:
+        odd += ", positions turned with base {} instead of {}".format(*base_of)
     return {
         "adapter.method": Decoded("lora" if "lora_rank" in parameters else "none", here),
         "model.quantization": Decoded("nf4" if quantized is True else "none", said),
@@ -224,9 +231,23 @@ _DIMENSIONS = tuple(
 )  # fmt: skip
 
 
+def _rope_base(name: str, reader: Reader) -> tuple[object, object] | None:
+    """What a builder with adapters turns positions by, and the plain one, where they differ."""
+    package, _, short = name.rpartition(".")
+    plain = f"{package}.{short.removeprefix('q').removeprefix('lora_')}" if "lora_" in short else name
+    found, wanted = (_facts(reader, one).get("", {}).get("architecture", {}).get("rope_base") for one in (name, plain))
+    return None if wanted is None or found is None or float(found) == float(wanted) else (found, wanted)
+
+
 def _propose_model(wanted: Mapping[str, Any], reader: Reader) -> Iterator[Mapping[str, Value]]:
     known = models.identify(reader.get("model.base"), reader.document.name)
     quantize = {"model.quantize_base": True} if wanted.get("model.quantization") == "nf4" else {}
+    wrong = _rope_base(known.named("lora_"), reader)
+    if wrong is not None and wanted.get("adapter.method") != "none":
+        raise CannotSay(
+            f"torchtune's builders with adapters for it turn positions with base {wrong[0]}, where the model has "
+            f"{wrong[1]}: the run would train another model. Nearest: all weights, without an adapter"
+        )
     for prefix, more in (("", {}), ("lora_", {}), ("qlora_", {}), ("lora_", quantize)):
         name = known.named(prefix)
         if _facts(reader, name):
@@ -533,11 +554,6 @@ def _unknown_warmup(value: object) -> Nearest:
     return Nearest(0, "the number of all steps is not known: --rows N tells it, and the warmup is computed")
 
 
-def _epochs(value: object) -> Nearest:
-    found = max(1, math.ceil(value)) if isinstance(value, float) else 1
-    return Nearest(found, "whole epochs only; max_steps_per_epoch can end the run earlier")
-
-
 def _no_symbol(value: object) -> Value:
     raise CannotSay(f"{value}: the number of steps is not known (--rows tells it)")
 
@@ -545,8 +561,13 @@ def _no_symbol(value: object) -> Value:
 def _duration(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     """Steps an epoch = batches // accumulation, at most max_steps_per_epoch; the run ends after epochs times that."""
     limit, epochs = keys.get("max_steps_per_epoch"), keys.get("epochs")
+    passes = Decoded(keys.get("epochs", Unresolved("epochs is missing")), tuple(k for k in ("epochs",) if k in keys))
     if isinstance(limit, Unresolved):
-        return {"duration.max_steps": Decoded(None), "duration.epoch_steps": Decoded(limit, ("max_steps_per_epoch",))}
+        return {
+            "duration.epochs": passes,
+            "duration.max_steps": Decoded(None),
+            "duration.epoch_steps": Decoded(limit, ("max_steps_per_epoch",)),
+        }
     natural = _steps_per_epoch(reader)
     steps = limit if isinstance(limit, int) else None
     if natural is not None:
@@ -555,6 +576,7 @@ def _duration(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     cut = isinstance(limit, int) and epochs != 1 and (natural is None or limit < natural)
     told = ("max_steps_per_epoch",) if "max_steps_per_epoch" in keys else ()
     return {
+        "duration.epochs": passes,
         "duration.max_steps": Decoded(total, told),
         "duration.epoch_steps": Decoded(limit if cut else "all of the epoch", told),
     }
@@ -579,18 +601,18 @@ def _partial_step(reader: Reader) -> Mapping[str, Decoded]:
 
 
 def _propose_duration(wanted: Mapping[str, Any], reader: Reader) -> Iterator[Mapping[str, Value]]:
-    """Steps in all are those of one epoch times the epochs."""
+    """Whole epochs, each of so many steps: those of all are their product."""
+    given = wanted.get("duration.epochs")
+    epochs = max(1, math.ceil(given)) if isinstance(given, int | float) else 1
     if isinstance(wanted.get("duration.epoch_steps"), int):
-        yield {"max_steps_per_epoch": wanted["duration.epoch_steps"]}
-    steps, epochs = wanted.get("duration.max_steps"), reader.get("duration.epochs")
+        yield {"epochs": epochs, "max_steps_per_epoch": wanted["duration.epoch_steps"]}
+    steps = wanted.get("duration.max_steps")
     if not isinstance(steps, int):
-        yield {"max_steps_per_epoch": None}
-    elif epochs == 1:
-        yield {"max_steps_per_epoch": steps}
-    else:
-        if isinstance(epochs, int) and epochs and steps % epochs == 0:
-            yield {"max_steps_per_epoch": steps // epochs}
-        yield {"max_steps_per_epoch": steps, "epochs": 1}
+        yield {"epochs": epochs, "max_steps_per_epoch": None}
+        return
+    if steps % epochs == 0:
+        yield {"epochs": epochs, "max_steps_per_epoch": steps // epochs}
+    yield {"epochs": 1, "max_steps_per_epoch": steps}
 
 
 def _effective(reader: Reader) -> Mapping[str, Decoded]:
@@ -701,7 +723,7 @@ def _propose_logger(wanted: Mapping[str, Any], reader: Reader) -> Iterator[Mappi
             continue
         given: dict[str, Value] = {"metric_logger._component_": name}
         for setting, arguments in _LOGGING.items():
-            argument = next((argument for argument in arguments if argument in takes), None)
+            argument = next((name for name in arguments if name in takes or name in _HANDED_ON.get(kind, ())), None)
             value = place if setting == "logging.directory" else wanted.get(setting)
             if argument is not None and value is not None:
                 given[f"metric_logger.{argument}"] = value
@@ -712,6 +734,8 @@ def _propose_logger(wanted: Mapping[str, Any], reader: Reader) -> Iterator[Mappi
         yield {"metric_logger._component_": _DISK, "metric_logger.log_dir": place}
 
 
+_HANDED_ON = {"WandBLogger": ("name",)}
+"""What a logger takes besides its own parameters and hands on to the service."""
 _DISK = "torchtune.training.metric_logging.DiskLogger"
 _LOGGING = {
     "logging.project": ("project", "experiment_name"),
@@ -960,9 +984,8 @@ ENTRIES: tuple[Entry, ...] = (
     Field("batch_size", "batch.micro_size"),
     Field("gradient_accumulation_steps", "batch.accumulation"),
     Derived(("batch.effective",), _effective, "batch size × accumulation × devices"),
-    Field("epochs", "duration.epochs", _whole(_epochs)),
-    Group(("max_steps_per_epoch", "epochs"), ("duration.max_steps", "duration.epoch_steps"), _duration,
-          _propose_duration),
+    Group(("epochs", "max_steps_per_epoch"), ("duration.epochs", "duration.max_steps", "duration.epoch_steps"),
+          _duration, _propose_duration),
     Derived(("duration.partial_batch",),
             lambda r: {"duration.partial_batch": Decoded(older.partial_batch(r.version))},
             "every recipe's DataLoader has drop_last=True from 0.4.0 on"),
@@ -985,7 +1008,7 @@ ENTRIES: tuple[Entry, ...] = (
     Group(("lr_scheduler._component_", "lr_scheduler.num_cycles", "lr_scheduler"),
           ("schedule.name", "schedule.cycles"), _schedule, _propose_schedule),
     Field("lr_scheduler.num_warmup_steps", "schedule.warmup_steps", _whole(_unknown_warmup)),
-    Missing("schedule.warmup_steps", 0, "no scheduler"),
+    Missing("schedule.warmup_steps", 0, "no scheduler", when=Condition("no scheduler is named", _unscheduled)),
     Missing("schedule.min_ratio", 0.0, "the cosine goes down to 0"),
     Group(("loss._component_", "loss.loss_type"), ("method.loss", "memory.chunked_loss"), _loss,
           objectives.propose_loss),

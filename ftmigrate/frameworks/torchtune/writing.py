@@ -11,16 +11,12 @@ from ftmigrate.run.model import Run, Symbol
 WRITTEN = ("sft", "dpo", "qat")
 
 NEAREST: Mapping[str, str] = {
-    "pretrain": "torchtune has no recipe that streams plain text until a number of steps is reached. Nearest: sft on a "
-    "dataset of type completion (torchtune.datasets.text_completion_dataset), which is held in memory and counted in "
-    "epochs",
-    "ipo": "torchtune 0.6.1 has no IPO loss any more (0.2 to 0.4 had one). Nearest: rl: dpo, whose sigmoid loss it has",
+    "pretrain": "torchtune has no recipe that streams plain text until a number of steps is reached. Nearest: "
+    "supervised training on torchtune.datasets.text_completion_dataset, which is held in memory and counted in epochs",
+    "ipo": "torchtune 0.6.1 has no IPO loss any more (0.2 to 0.4 had one). Nearest: direct preference "
+    "optimisation with the sigmoid loss",
     "simpo": "torchtune 0.6.1 has no SimPO loss any more (0.2 to 0.4 had one) and no recipe without a reference model. "
-    "Nearest: rl: dpo",
-    "kto": "torchtune has no KTO: nothing in it learns from single replies marked as good or bad. Nearest: rl: dpo on "
-    "pairs made of one good and one bad reply to the same prompt",
-    "orpo": "torchtune has no ORPO: no recipe adds an odds-ratio term to supervised training. Nearest: rl: dpo on the "
-    "same pairs, which needs a reference model, after supervised training on the chosen replies",
+    "Nearest: direct preference optimisation",
     "grpo": "torchtune 0.6.1 has a GRPO recipe for development only (dev/grpo_full_finetune_distributed), which ships no "
     "config, with rewards written into its code. Nearest: port the reward functions into a copy of that recipe by hand",
     "ppo": "only torchtune's own PPO recipe trains a value model beside the policy, and no other framework's settings "
@@ -28,14 +24,8 @@ NEAREST: Mapping[str, str] = {
     "distillation": "torchtune distils from a teacher model in the same process over the whole vocabulary "
     "(knowledge_distillation_single_device, knowledge_distillation_distributed), not from a few stored or served "
     "probabilities: name the teacher's weights in such a config by hand",
-    "gdpo": "torchtune has no policy training from several rewards that are each normalised. Nearest: its GRPO recipe for "
-    "development, by hand",
-    "ebft": "torchtune has nothing that learns from features of sampled replies. Nearest: sft on the same rows",
-    "reward": "torchtune has no recipe that trains a reward model. Nearest: rl: dpo, which learns from the same pairs "
-    "without one",
-    "process reward": "torchtune has no recipe that trains a model to judge single steps, and nothing comes near",
 }
-"""Of methods that are not written: the reason and the nearest thing."""
+"""Of methods that are not written though some release of torchtune has them: the reason and the nearest thing."""
 
 
 def header(run: Run, version: str) -> tuple[str, ...]:
