@@ -477,6 +477,8 @@ def test_torchtune_configs_come_back_as_they_were() -> None:
         name = str(path.relative_to(WHEEL))
         if there.refused is not None or any(word in name for word in UNCONVERTED):
             continue
+        if "code_llama2" in name and "lora" in name:
+            continue  # the way back is refused: these builders turn positions by another base than the model's
         document = AXOLOTL.parse(there.files["there.yaml"].encode(), "there.yaml", ())
         back = convert(document, (AXOLOTL, SOURCE_VERSION), (TORCHTUNE, VERSION), Context(), "back.yaml")
         assert back.refused is None, f"{name}: {back.refused}"
@@ -489,7 +491,8 @@ def test_torchtune_configs_come_back_as_they_were() -> None:
     assert not wrong, "\n".join(wrong)
     # what the way there already told as lost
     assert lost <= {
-        "adapter.target_modules", "optimizer.in_backward", "parallel.wrapping", "saving.safetensors", "saving.weights",
+        "adapter.target_modules", "memory.chunked_loss", "optimizer.in_backward", "parallel.wrapping",
+        "saving.safetensors", "saving.weights",
     }, lost  # fmt: skip
 
 

@@ -93,12 +93,12 @@ class _Planner:
         """Take out what the target does not read after all: which keys it reads may depend on other keys."""
         reader = self.reader()
         for key in [*self.plan.keys]:
-            claim = self.table.unknown(to_path(key), reader)
-            if claim is not None and claim.kind is ClaimKind.UNKNOWN:
+            why = self.unknown(key, reader)
+            if why is not None:
                 del self.plan.keys[key]
                 for entry in self.table.entries:
                     if isinstance(entry, Field) and entry.key == key:
-                        self.plan.reasons[entry.setting] = f"{key}: {claim.why}"
+                        self.plan.reasons[entry.setting] = f"{key}: {why}"
 
     def order(self) -> list[str]:
         """The method first: it decides what else applies. Then what the source says, before what merely holds in it: the
@@ -162,16 +162,13 @@ class _Planner:
         except CannotSay as reason:
             self.plan.reasons[entry.setting] = str(reason)
             return False
-        if self.unknown(entry.key, reader):
+        if (why := self.unknown(entry.key, reader)) is not None:
+            self.plan.reasons[entry.setting] = f"{entry.key}: {why}"
             return False
         if entry.key in self.plan.fixed:
             needed = f"{entry.key}: {self.plan.keys[entry.key]} is needed for {self.plan.fixed[entry.key]}"
             self.plan.reasons[entry.setting] = needed
             return True
-        claim = self.table.unknown(to_path(entry.key), reader)
-        if claim is not None and claim.kind is ClaimKind.UNKNOWN:
-            self.plan.reasons[entry.setting] = f"{entry.key}: {claim.why}"
-            return False
         mark = (entry.key, repr(value))
         if mark in self.tried:
             return entry.key in self.plan.keys
@@ -179,10 +176,10 @@ class _Planner:
         self.plan.keys[entry.key] = value
         return True
 
-    def unknown(self, key: str, reader: Reader) -> bool:
-        """Whether the target's version does not know a key that other versions of it have."""
+    def unknown(self, key: str, reader: Reader) -> str | None:
+        """Why the target does not read a key: its version does not know it, or what else is planned leaves it out."""
         claim = self.table.unknown(to_path(key), reader)
-        return claim is not None and claim.kind is ClaimKind.UNKNOWN
+        return claim.why if claim is not None and claim.kind is ClaimKind.UNKNOWN else None
 
     def choose(self, entry: Group, reader: Reader) -> bool:
         """Write the candidate whose decoded settings fit best."""

@@ -137,7 +137,9 @@ def _best(
         found = [difference for one, other in pairs for difference in compare(one, other, tokens)]
         apart = sum(edits(one, other, tokens) for one, other in pairs)
         lost = sum(len(set(column_names(one)) ^ set(column_names(other))) for one, other in pairs)
-        ranked.append(((lost, apart, *weight(found)), order, candidate))
+        texts, padded, masks, empty = weight(found)
+        # the mask of a whole prompt outweighs white space at the ends of columns
+        ranked.append(((lost, apart, texts, masks, padded, empty), order, candidate))
     if not ranked:
         reason = Unresolved(f"a dataset for the {tokenizer.rsplit('.', 1)[-1]}")
         return Candidate({"_component_": _HERE + "text_completion_dataset", "column": reason})
