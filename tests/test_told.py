@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ftmigrate import api
+from ftmigrate.cli import main
 from ftmigrate.conversion import Conversion
 from ftmigrate.conversion.ledger import Entry
 from ftmigrate.run.compare import Verdict
@@ -120,3 +121,41 @@ def test_blanks_that_a_tokenizer_takes_off_are_told() -> None:
     note = _entry(_convert(*MISTRAL, *source), "dataset._component_").note
     assert "blanks at the end of a message" in note
     assert "white space around a column" not in note
+
+
+# --- the account ------------------------------------------------------------------------------------------------
+
+
+def test_what_the_exact_mode_keeps_is_said() -> None:
+    plain, exact = _convert("tokenizer.max_seq_len=2048"), _convert("tokenizer.max_seq_len=2048", exact=True)
+    assert _entry(plain, "shuffle").note.endswith("--exact keeps it")
+    assert _verdict(exact, "data.order") in (Verdict.ADAPTED, Verdict.EXACT, Verdict.MADE_EXPLICIT)
+    said = {e.setting for entry in plain.ledger.entries for e in entry.effects if "--exact keeps" in e.note}
+    kept = {setting for setting in said if _verdict(exact, setting) < Verdict.APPROXIMATE}
+    assert said == kept
+    assert not any("--exact keeps" in entry.note for entry in exact.ledger.entries)
+
+
+def test_fused_layers_say_which_parts_have_adapters() -> None:
+    phi = ("model._component_=torchtune.models.phi3.lora_phi3_mini",
+           "tokenizer._component_=torchtune.models.phi3.phi3_mini_tokenizer", "checkpointer.model_type=PHI3_MINI")  # fmt: skip
+    note = _entry(_convert(*phi), "model.lora_attn_modules").note
+    assert "qkv_proj: an adapter each on its parts q, v in the source, one on all of it in the target" in note
+    assert "share one A matrix" in note
+
+
+def test_the_report_tells_equal_notes_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["convert", str(LORA), "--to", "axolotl"]) == 0
+    told = capsys.readouterr().err
+    assert "approximate tokenizer._component_ (line 14), dataset._component_ (line 28)" in told
+    assert told.count("the part of that text that is trained") == 1
+
+
+def test_where_the_merged_model_lies_is_said() -> None:
+    text = _text(_convert())
+    assert "in runs/support/merged" in text
+
+
+def test_seed_has_a_heading_of_its_own() -> None:
+    lines = _text(_convert("cudnn_deterministic_mode=1")).splitlines()
+    assert lines[lines.index("# Seed") + 1 :][:2] == ["seed: 7", "full_determinism: true"]

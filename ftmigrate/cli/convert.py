@@ -140,9 +140,12 @@ def print_summary(ledger: Ledger, source: str, target: str, report: str | None) 
         lines.append(paint("not converted: ", "red", "bold") + ledger.refused)
     else:
         for verdict in _LISTED:
+            alike: dict[str, list[Entry]] = {}
             for entry in ledger.entries:
                 if entry.verdict is verdict:
-                    lines += _entry(entry, paint, width)
+                    alike.setdefault(entry.note, []).append(entry)
+            for entries in alike.values():
+                lines += _alike(entries, paint, width)
     if ledger.edits is not None:
         lines += [_edit(edit, paint) for edit in ledger.edits] or ["nothing in the text had to change"]
     counts = {word: count for word, count in reversed(ledger.summary().items()) if count}
@@ -165,7 +168,18 @@ def _colour(word: str) -> str:
     return _COLOURS[Verdict[word.upper()]]
 
 
-def _entry(entry: Entry, paint: Paint, width: int) -> list[str]:
+def _alike(entries: list[Entry], paint: Paint, width: int) -> list[str]:
+    """Entries with one verdict and one note: where they stand, then the note."""
+    first, places = entries[0], ", ".join(_where(entry) for entry in entries)
+    head = textwrap.wrap(
+        places, width - 6 - len(first.verdict.word), subsequent_indent="      ", break_on_hyphens=False
+    )
+    head[0] = f"  {paint(first.verdict.word, _COLOURS[first.verdict])} {head[0]}"
+    body = textwrap.wrap(first.note, width - 6) or [""]
+    return [*head, *(f"      {line}" for line in body)]
+
+
+def _where(entry: Entry) -> str:
     if entry.source_path is not None:
         where = entry.source_path
         if entry.line:
@@ -173,6 +187,4 @@ def _entry(entry: Entry, paint: Paint, width: int) -> list[str]:
     else:
         where = ", ".join(entry.target_paths) or ", ".join(effect.setting for effect in entry.effects)
         where += " (said by no key of the source)"
-    head = f"  {paint(entry.verdict.word, _COLOURS[entry.verdict])} {where}"
-    body = textwrap.wrap(entry.note, width - 6) or [""]
-    return [head, *(f"      {line}" for line in body)]
+    return where

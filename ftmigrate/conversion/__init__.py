@@ -17,6 +17,7 @@ from ftmigrate.frameworks.reader import Context, Reader, read
 from ftmigrate.frameworks.registry import Command, Framework
 from ftmigrate.frameworks.table import CannotSay, Table
 from ftmigrate.run import vocabulary
+from ftmigrate.run.compare import losses
 from ftmigrate.run.model import ClaimKind, Run, Symbol
 
 
@@ -77,7 +78,8 @@ def convert(
     required = _required(to, table, header)
     if framework is to and to.edit is not None and upgrade.editable(document):
         return _edited(document, run, to, version, table, known, required, head, out, exact)
-    planned = plan(run, table, known, required, _own(document, run, to, table), exact=exact, header=header)
+    own = _own(document, run, to, table)
+    planned = plan(run, table, known, required, own, exact=exact, header=header)
     for path in vocabulary.ESSENTIAL:
         if path in planned.reasons:
             return _refuse(document, run, head, target, f"{_essential(run, path)}: {planned.reasons[path]}")
@@ -86,7 +88,9 @@ def convert(
     if reason is not None:
         return _refuse(document, run, head, target, f"{run['method.name']}: {reason}")
     written = read(table, back, replace(known, world_size=None, nodes=None))
-    entries = ledgers.build(document, run, written, back, planned.reasons)
+    again = None if exact or not table.has_exact else plan(run, table, known, required, own, exact=True, header=header)
+    kept = frozenset() if again is None else _kept(run, written, again, table, known, header)
+    entries = ledgers.build(document, run, written, back, planned.reasons, kept)
     commands = to.commands(written, out)
     notes = _notes(document, run)
     account = Ledger(
@@ -159,6 +163,15 @@ def _edited(
     spans = {format_path(path): leaf.span or leaf.key for path, leaf in back.leaves.items()}
     lines = {path: span.start.line for path, span in spans.items() if span}
     return Conversion({out: text}, account, run, written, to.commands(written, out), keys, lines)
+
+
+def _kept(
+    run: Run, written: Run, planned: Plan, table: Table, context: Context, header: tuple[str, ...]
+) -> frozenset[str]:
+    """The settings that are lost, and that the exact mode's plan keeps."""
+    document = replace(from_tree(planned.tree()), header=header)
+    other = read(table, document, replace(context, world_size=None, nodes=None))
+    return frozenset({found.path for found in losses(run, written)} - {found.path for found in losses(run, other)})
 
 
 def _command(launch: Launched) -> Mapping[str, object]:

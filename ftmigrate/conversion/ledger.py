@@ -121,6 +121,7 @@ class _Builder:
     target: Run
     written: Document
     reasons: Mapping[str, str]
+    exactly: frozenset[str] = frozenset()
     effects: dict[str, Effect] = field(default_factory=dict)
 
     def entries(self) -> Iterator[Entry]:
@@ -137,6 +138,8 @@ class _Builder:
             note = found.note()
             if found.path in self.reasons:
                 note += f" ({self.reasons[found.path]})"
+            if found.path in self.exactly:
+                note += ". --exact keeps it"
             if loss is Verdict.INERT:
                 note = f"reporting only, changes no weights: {note}"
             return Effect(found.path, found.source.value, target, loss, note)
@@ -235,10 +238,17 @@ def _short(value: object) -> str:
 
 
 def build(
-    document: Document, source: Run, target: Run, written: Document, reasons: Mapping[str, str]
+    document: Document,
+    source: Run,
+    target: Run,
+    written: Document,
+    reasons: Mapping[str, str],
+    kept: frozenset[str] = frozenset(),
 ) -> tuple[Entry, ...]:
-    """The entries of a conversion: source leaves in the order of the text, then what no leaf said."""
-    return tuple(_Builder(document, source, target, written, reasons).entries())
+    """The entries of a conversion: source leaves in the order of the text, then what no leaf said.
+
+    `kept`: the lost settings that the exact mode would keep."""
+    return tuple(_Builder(document, source, target, written, reasons, kept).entries())
 
 
 def refusal(document: Document, source: Run, reason: str) -> tuple[Entry, ...]:

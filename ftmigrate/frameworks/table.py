@@ -368,25 +368,36 @@ class Table:
     def sources(self) -> Sources:
         return next(entry for entry in self.entries if isinstance(entry, Sources))
 
+    @property
+    def has_exact(self) -> bool:
+        """Whether the exact mode writes anything else."""
+        return any(getattr(entry, "exact_only", False) for entry in self.entries)
+
     def order(self) -> list[tuple[str, str]]:
         """Every key that can be written with its heading, in the order in which it is written.
 
-        A section stands under the heading of the first entry that begins with one of its keys.
+        A section stands under the heading of the first entry that begins with one of its keys; an entry of the exact mode,
+        or of the sources, is that only for keys that no other has.
         """
         title = ""
         found: dict[str, str] = {}
         sections: dict[str, str] = {}
-        elsewhere = {key for e in self.entries if not isinstance(e, Heading | Sources) for key in e.keys}
+        elsewhere = {key for e in self.entries if not _borrows(e) for key in e.keys}  # type: ignore[union-attr]
         for entry in self.entries:
             if isinstance(entry, Heading):
                 title = entry.title
                 continue
             for key in entry.keys:
-                if not isinstance(entry, Sources) or key not in elsewhere:
+                if not _borrows(entry) or key not in elsewhere:
                     found.setdefault(key, title)
             for key in entry.keys[:1]:
-                sections.setdefault(key.split(".", 1)[0], title)
+                if not _borrows(entry) or key not in elsewhere:
+                    sections.setdefault(key.split(".", 1)[0], title)
         return [(key, sections.get(key.split(".", 1)[0], title)) for key, title in found.items()]
+
+
+def _borrows(entry: Entry) -> bool:
+    return isinstance(entry, Heading | Sources) or bool(getattr(entry, "exact_only", False))
 
 
 def matches(pattern: str, path: Path) -> bool:

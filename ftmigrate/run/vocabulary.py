@@ -54,6 +54,29 @@ def _set_differs(wanted: object, got: object, _: Mapping[str, str]) -> str | Non
     return None if wanted == got else f"{wanted} against {got}"
 
 
+def _modules_differ(wanted: object, got: object, tokens: Mapping[str, str]) -> str | None:
+    """As sets; `layer.part` is a part of a layer in which several are fused, with an adapter of its own."""
+    found = _set_differs(wanted, got, tokens)
+    if found is None or not isinstance(wanted, tuple) or not isinstance(got, tuple):
+        return found
+    words = []
+    for layer in dict.fromkeys(name.split(".")[0] for name in wanted if "." in name):
+        if layer in got:
+            parts = ", ".join(name.split(".")[1] for name in wanted if name.startswith(f"{layer}."))
+            words.append(f"{layer}: an adapter each on its parts {parts} in the source, one on all of it in the target")
+    others = {name for name in wanted if "." not in name} ^ {name for name in got if not _within(name, wanted)}
+    if not words or others:
+        return found
+    return "; ".join(words) + (
+        " (its parts then share one A matrix, so that the update of all together has the rank that each had in the source, and "
+        "parts without an adapter in the source are trained too; not measured)"
+    )
+
+
+def _within(layer: str, names: tuple[str, ...]) -> bool:
+    return any(name.startswith(f"{layer}.") for name in names)
+
+
 def _weights_differ(wanted: object, got: object, _: Mapping[str, str]) -> str | None:
     """A whole checkpoint is a whole checkpoint, however many files it has."""
     same = all(isinstance(value, str) and value.startswith("all") for value in (wanted, got))
@@ -262,7 +285,7 @@ _SPECS: tuple[Spec, ...] = (
         "set of module names",
         "the linear layers that get an adapter",
         when=_ADAPTER,
-        differs=_set_differs,
+        differs=_modules_differ,
         loss="another set of layers is trained",
     ),
     _s("adapter.target_layers", "all | list of indices", "the transformer layers that get an adapter", when=_ADAPTER),
@@ -637,7 +660,8 @@ _SPECS: tuple[Spec, ...] = (
         "merged | adapter | full",
         "what a checkpoint holds",
         effect="files",
-        loss="merge the adapter into the model afterwards; the command stands in the file's header",
+        loss="merge the adapter into the model afterwards; the command, and where its result lies, stand in the file's "
+        "header and in the notes below the ledger",
     ),
     _s("saving.safetensors", "bool", "format of the weights", effect="files"),
     _s(
@@ -675,7 +699,8 @@ _SPECS: tuple[Spec, ...] = (
         "mapping",
         "further arguments of the tracking service",
         effect="reporting",
-        loss="the tracking service is called without them",
+        loss="the tracking service is called without them; some it also takes from the environment (W&B's group: "
+        "WANDB_RUN_GROUP)",
     ),
     _s("hub.push_to", "str | None", "hub repository that the result is pushed to", effect="files"),
     # seed, launch

@@ -44,7 +44,8 @@ def _commands(run: Run, path: str) -> tuple[Command, ...]:
     else:
         found = _multi_node(world, nodes, path)
     if run["adapter.method"] != "none":
-        found.append(Command("merge the adapter into the model afterwards", f"axolotl merge-lora {path}"))
+        result = f"{str(run['saving.output_dir']).rstrip('/')}/merged"
+        found.append(Command(f"merge the adapter into the model afterwards, in {result}", f"axolotl merge-lora {path}"))
     return tuple(found)
 
 

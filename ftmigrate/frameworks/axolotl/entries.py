@@ -194,7 +194,7 @@ def _custom(read: Entry, given: Mapping[str, Value]) -> Rendering:
 
 
 # the described templates whose text writes a row's tools into the prompt (utils/chat_templates/templates)
-_WITH_TOOLS = frozenset({"falcon_h1", "jamba", "llama4", "qwen_25"})
+_WITH_TOOLS = frozenset({"falcon_h1", "jamba", "llama4", "qwen3", "qwen3_5", "qwen_25"})
 
 
 def _chat(read: Entry) -> Rendering:
