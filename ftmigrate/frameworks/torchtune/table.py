@@ -44,6 +44,7 @@ from ftmigrate.frameworks.torchtune import (
 )
 from ftmigrate.frameworks.torchtune.chat_formats import tokenizer_format
 from ftmigrate.run.conditions import Condition, View, is_, is_not
+from ftmigrate.run.display import to_text
 from ftmigrate.run.methods import PREFERENCE
 from ftmigrate.run.model import NODES, WORLD_SIZE, AllLinear, Claim, ClaimKind, External, Symbol
 from ftmigrate.run.source import Decoded
@@ -830,7 +831,7 @@ _OFFLOADING = Codec(
 
 _NO_TOKENS = Codec(
     lambda value, _: value,
-    lambda value, _: _refuse(f"{', '.join(value)}: torchtune's tokenizers have their families' own special tokens"),
+    lambda value, _: _refuse(f"{to_text(value)}: torchtune's tokenizers have their families' own special tokens"),
 )
 
 
