@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from ftmigrate import __version__
 
 COMMANDS = {
+    "lint": "find what is wrong in configs, and repair it",
+    "rule": "what a lint rule finds, and why",
     "convert": "turn a config into another framework's",
     "upgrade": "turn a config into one for a newer version of its framework, comments and order kept",
     "audit": "what of a whole directory converts, and what blocks",
@@ -44,21 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _guarded(args: argparse.Namespace) -> int:
-    from ftmigrate.api import UnreadableError
-    from ftmigrate.document.model import DocumentError
-    from ftmigrate.frameworks.registry import UnknownFramework
-    from ftmigrate.schema import UnknownRecipe, UnknownVersion
-
     try:
         status: int = args.run(args)
-    except DocumentError as error:
-        found = error.diagnostic
-        where = f"{getattr(args, 'path', '')}:{found.position.line}:{found.position.column}"
-        print(f"{where}: {found.severity}: {found.message} [{found.code}]", file=sys.stderr)
-        return 2
-    except (UnreadableError, UnknownFramework, UnknownRecipe, UnknownVersion) as error:
-        print(f"ftmigrate: {error}", file=sys.stderr)
-        return 2
     except BrokenPipeError:
         sys.stderr.close()
         return 0
@@ -70,12 +59,30 @@ def _guarded(args: argparse.Namespace) -> int:
         print("ftmigrate: interrupted", file=sys.stderr)
         return 2
     except Exception as error:
-        import traceback
-
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        place = f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}"
-        print(f"ftmigrate: a fault of ours: {type(error).__name__}: {error} ({place}); please report it with the"
-              f" config at {REPORT}", file=sys.stderr)  # fmt: skip
-        return 3
+        return _failed(error, args)
     sys.stdout.flush()
     return status
+
+
+def _failed(error: Exception, args: argparse.Namespace) -> int:
+    """What could not be worked on is told with its place; anything else is a fault of ours."""
+    from ftmigrate.document.model import DocumentError
+    from ftmigrate.frameworks.registry import UnknownFramework
+    from ftmigrate.launches import UnreadableError
+    from ftmigrate.schema import UnknownRecipe, UnknownVersion
+
+    if isinstance(error, DocumentError):
+        found = error.diagnostic
+        where = f"{getattr(args, 'path', '')}:{found.position.line}:{found.position.column}"
+        print(f"{where}: {found.severity}: {found.message} [{found.code}]", file=sys.stderr)
+        return 2
+    if isinstance(error, UnreadableError | UnknownFramework | UnknownRecipe | UnknownVersion):
+        print(f"ftmigrate: {error}", file=sys.stderr)
+        return 2
+    import traceback
+
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}"
+    print(f"ftmigrate: a fault of ours: {type(error).__name__}: {error} ({place}); please report it with the"
+          f" config at {REPORT}", file=sys.stderr)  # fmt: skip
+    return 3

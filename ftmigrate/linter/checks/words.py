@@ -1,0 +1,65 @@
+"""What should not stand in a file that is shared: secrets, one person's paths; and code that comes with a model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from ftmigrate.document.model import Leaf, Source
+from ftmigrate.linter.rules import Checks, Finding
+from ftmigrate.linter.subject import Subject
+
+CHECKS = Checks()
+_KEY = re.compile(r"(?i)(?:api_?key|secret|password|passwd|(?:access|auth|hf|hub|bearer)_?token)\Z")
+_SECRETS = (
+    ("a Hugging Face token", re.compile(r"hf_[A-Za-z0-9]{24,}")),
+    ("an OpenAI-style key", re.compile(r"sk-[A-Za-z0-9_-]{24,}")),
+    ("a GitHub token", re.compile(r"gh[pousr]_[A-Za-z0-9]{30,}|github_pat_[A-Za-z0-9_]{30,}")),
+    ("an AWS access key", re.compile(r"\bAKIA[0-9A-Z]{16}\b")),
+    ("a Slack token", re.compile(r"xox[abp]-[A-Za-z0-9-]{20,}")),
+)
+_PLACEHOLDER = re.compile(r"(?i)<.*>|\$|\*{3,}|x{4,}|your|todo|changeme|env|example|dummy|none|null")
+_HOME = re.compile(r"(?:/home/|/Users/|[A-Za-z]:\\+Users\\+)(?!shared\b|Shared\b)[\w.-]+|/root/")
+_SHORTEST = 12
+
+
+@CHECKS("FT040", "FT041", "FT042", run=False)
+def words(subject: Subject) -> Iterator[Finding]:
+    """One pass over all texts of the file."""
+    homes: list[Leaf] = []
+    code: Leaf | None = None
+    for leaf in subject.document.leaves.values():
+        if leaf.source is not Source.FILE:
+            continue
+        if leaf.value is True:
+            if leaf.path[-1] == "trust_remote_code":
+                code = code or leaf
+            continue
+        for text in leaf.value if isinstance(leaf.value, list) else (leaf.value,):
+            if not isinstance(text, str) or len(text) < 6:
+                continue
+            what = _secret(str(leaf.path[-1]), text)
+            if what:
+                message = (
+                    f"This is {what} in plain text: whoever sees the file can use it. Revoke it, "
+                    "and give it in the environment instead."
+                )
+                yield subject.finding("FT040", leaf, message)
+            elif _HOME.match(text):
+                homes.append(leaf)
+    if homes:
+        more = f" (and {len(homes) - 1} more)" if len(homes) > 1 else ""
+        message = f"`{homes[0].value}` lies in one person's home directory{more}: the config works for nobody else."
+        yield subject.finding("FT041", homes[0], message)
+    if code is not None:
+        message = "Code that comes with the model or the data is run. Pin a revision, and read the code before."
+        yield subject.finding("FT042", code, message)
+
+
+def _secret(key: str, text: str) -> str:
+    for what, pattern in _SECRETS:
+        if pattern.search(text):
+            return what
+    if _KEY.search(key) and len(text) >= _SHORTEST and " " not in text and not _PLACEHOLDER.search(text):
+        return f"what `{key}` holds"
+    return ""
