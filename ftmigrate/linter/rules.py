@@ -63,12 +63,14 @@ class RuleSet(NamedTuple):
     """What a framework brings along: its own rules, the checks that find them, the file of their pages.
 
     moved: the path that a component has now which an older release had elsewhere; empty where it has not moved.
+    explained: top-level keys that its own rules tell of, so that nothing need be said of their being unknown.
     """
 
     rules: tuple[Rule, ...]
     checks: Checks
     pages: str = ""
     moved: Callable[[str], str] = lambda _: ""
+    explained: frozenset[str] = frozenset()
 
 
 SHARED: tuple[Rule, ...] = (

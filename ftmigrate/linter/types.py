@@ -121,6 +121,8 @@ def _member(
         if name in models or len(member.args) != 2:
             return None
         for item in value.values():
+            if item is None and not layout.lax:
+                continue
             problem = _any(item, member.args[1], facts, layout, models, top=False)
             if problem is not None:
                 return problem

@@ -84,7 +84,7 @@ def quantised(subject: Subject) -> Iterator[Finding]:
 @CHECKS("AX004")
 def twice(subject: Subject) -> Iterator[Finding]:
     named = subject.value("lora_target_modules")
-    if subject.value("lora_target_linear") is True and isinstance(named, list) and named and set(map(str, named)) <= _LINEAR:
+    if subject.value("lora_target_linear") is True and isinstance(named, list) and named and set(map(str, named)) < _LINEAR:
         message = (
             "`lora_target_linear` adapts all linear layers, so the list restricts nothing. Keep the one that is meant: the list "
             "alone for these layers, or `lora_target_linear` alone for all."

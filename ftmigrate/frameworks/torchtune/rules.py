@@ -266,4 +266,4 @@ def _moved(path: str) -> str:
     return ""
 
 
-RULES = RuleSet(_TABLE, CHECKS, str(Path(__file__).parent / "rules.md"), _moved)
+RULES = RuleSet(_TABLE, CHECKS, str(Path(__file__).parent / "rules.md"), _moved, frozenset(("fsdp", "config")))

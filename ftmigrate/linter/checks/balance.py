@@ -143,40 +143,54 @@ def _by_key(framework: str, version: str) -> dict[str, list[Any]]:
     return found
 
 
+# the parts of the vocabulary whose conditions hold for every framework alike, and those conditions in words
+_CONDITIONAL = ("adapter.", "qat.", "sequence.", "parallel.")
+_WORDS = {
+    "adapter.method is not none": "the run has an adapter, and this one trains the model itself",
+    "sequence.packing is True": "rows are packed",
+    "method.name is qat": "training is quantisation-aware",
+    "parallel.strategy is fsdp2": "the weights are sharded over several GPUs (FSDP)",
+}
+
+
 @CHECKS("FT106")
 def without_effect(subject: Subject) -> Iterator[Finding]:
-    """Keys that say nothing but settings which do not apply to this run."""
-    from ftmigrate.frameworks.table import Field, Group, Private, Unread, matches
+    """Keys that say nothing but settings which do not apply to this run; one finding for all of one condition."""
+    from ftmigrate.frameworks.table import Field, Group, matches
     from ftmigrate.run import vocabulary
 
     table = _by_key(subject.framework.name, subject.version)
-    reader = subject.reader
+    found: dict[str, list[Leaf]] = {}
     for leaf in subject.document.leaves.values():
-        if leaf.source is not Source.FILE or leaf.value in (None, False, 0, "") or leaf.value == [] or leaf.value == {}:
+        value = leaf.value
+        if leaf.source is not Source.FILE or value in (None, False, 0, "") or value in ([], {}):
             continue
         entries = [
-            entry
-            for entry in table.get(str(leaf.path[0]), ())
-            if any(matches(key, leaf.path) for key in entry.keys) and isinstance(entry, Field | Group | Private | Unread)
+            entry for entry in table.get(str(leaf.path[0]), ()) if any(matches(key, leaf.path) for key in entry.keys)
         ]
-        if not entries or any(not isinstance(entry, Field | Group) for entry in entries):
-            continue
-        told = ""
+        words = ""
         for entry in entries:
-            settings = [path for path in entry.settings if not path.startswith("evaluation.")]
-            applies = [path for path in settings if (when := vocabulary.spec(path).when) is None or when.holds(reader)]
-            if not settings or (applies and (entry.when is None or entry.when.holds(reader))):
+            settings = entry.settings if isinstance(entry, Field | Group) else ()
+            conditions = [vocabulary.spec(path).when for path in settings if path.startswith(_CONDITIONAL)]
+            if len(conditions) < len(settings) or not settings:
                 break
-            condition = entry.when if applies else vocabulary.spec(settings[0]).when
-            told = told or (condition.words if condition is not None else "")
+            failing = [one for one in conditions if one is not None and not one.holds(subject.reader)]
+            if len(failing) < len(conditions):
+                break
+            words = words or failing[0].words
         else:
-            yield _inert(subject, leaf, told)
+            if words:
+                found.setdefault(words, []).append(leaf)
+    for words, leaves in found.items():
+        yield _inert(subject, leaves, words)
 
 
-def _inert(subject: Subject, leaf: Leaf, words: str) -> Finding:
-    name = format_path(leaf.path)
-    message = f"`{name}` has no effect here: it counts only when {words}."
-    return subject.finding("FT106", leaf, message, key=True)
+def _inert(subject: Subject, leaves: list[Leaf], words: str) -> Finding:
+    name = format_path(leaves[0].path)
+    more = ", ".join(format_path(leaf.path) for leaf in leaves[1:6])
+    also = f" So have {more}{', …' if len(leaves) > 6 else ''}." if more else ""
+    message = f"`{name}` has no effect here: it counts only when {_WORDS.get(words, words)}.{also}"
+    return subject.finding("FT106", leaves[0], message, key=True)
 
 
 @CHECKS("FT115")
@@ -236,7 +250,7 @@ def sources(subject: Subject) -> Iterator[Finding]:
             same = tuple(
                 repr(source[name].value) if name in source else "" for name in ("location", "subset", "split", "text")
             )
-            if same in seen:
+            if same in seen and not any("dedup" in key for key in subject.document.tree):
                 message = f"Source {index + 1} is source {seen[same]} again: its rows count twice. Remove one, or give weights."
                 yield subject.finding("FT124", subject.document.leaves.get(location.leaves[0]), message)
             seen.setdefault(same, index + 1)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ftmigrate.document.model import Path, Severity, Source, Unresolved, Value, format_path
-from ftmigrate.linter import scopes, types
+from ftmigrate.linter import rules, scopes, types
 from ftmigrate.linter.checks import unknown
 from ftmigrate.linter.diagnostic import Fix
 from ftmigrate.linter.rules import Checks, Finding
@@ -55,6 +55,7 @@ class _Walk:
         self.schema = subject.schema
         self.layout = subject.framework.layout
         self.models = frozenset(name for name in self.schema.names("") if name.isidentifier())
+        self.explained = rules.of(subject.framework.name).explained
         self.empty: list[Path] = []
         self.meant: set[tuple[Path, str]] = set()
         self.used = {path[:1] for leaf in subject.document.leaves.values() for path in leaf.via}
@@ -86,6 +87,8 @@ class _Walk:
     def strange(
         self, key: str, value: Value, scope: Scope, keys: Mapping[str, tuple[Facts, ...]], path: Path
     ) -> Iterator[Finding]:
+        if len(path) == 1 and key in self.explained and value is not None:
+            return
         if value is None and not scope.refused:
             self.empty.append(path)
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ftmigrate.document.model import Unresolved
-from ftmigrate.linter.rules import Checks, Finding
+from ftmigrate.linter.rules import INFO, Checks, Finding
 from ftmigrate.linter.subject import Subject
 
 CHECKS = Checks()
@@ -79,8 +79,10 @@ def accumulation(subject: Subject) -> Iterator[Finding]:
 @CHECKS("FT104")
 def evaluation(subject: Subject) -> Iterator[Finding]:
     """Keys that say how to evaluate, where no rows are set apart for it."""
-    if subject.setting("evaluation.data").value is not None:
+    data = subject.setting("evaluation.data")
+    if data.value is not None:
         return
+    off = INFO if data.leaves else None  # said expressly: what is left over is no mistake
     for setting in ("evaluation.every", "evaluation.batch_size"):
         for entry in subject.reader.table.by_setting.get(setting, ()):
             for key in entry.keys:
@@ -89,7 +91,8 @@ def evaluation(subject: Subject) -> Iterator[Finding]:
                 if leaf is None or not subject.reader.present(key) or not leaf.value or leaf.value in ("no", "none") or isinstance(leaf.value, Unresolved):
                     continue
                 message = f"`{key}` has no effect: no rows are set apart for evaluation, so none takes place."
-                yield subject.finding("FT104", path, message, key=True)
+                yield subject.finding("FT104", path, message, key=True, severity=off)
+                return
 
 
 @CHECKS("FT105")

@@ -59,15 +59,25 @@ def _facts(subject: Subject, path: Path) -> list[Facts]:
     root = schema.keys(layout.root + (subject.recipe or ""))
     names = [str(part) for part in path if isinstance(part, str)]
     if len(names) == 1:
-        return [root[names[0]]] if names[0] in root else []
+        found = root.get(names[0]) or _of_plugin(subject, names[0])
+        return [found] if found else []
     if len(names) != 2:
         return []
-    sections = list(scopes.references(root.get(names[0], {})))
+    own = root.get(names[0]) or _of_plugin(subject, names[0])
+    sections = list(scopes.references(own))
     component = subject.value(*path[:-1], layout.component) if layout.component else None
     if isinstance(component, str):
         sections.append(scopes.COMPONENT + component)
     nested = [root[".".join(names)]] if ".".join(names) in root else []
     return [*nested, *(schema.keys(name)[names[1]] for name in sections if names[1] in schema.keys(name))]
+
+
+def _of_plugin(subject: Subject, key: str) -> Facts:
+    """A plugin's key, whether it is listed or not."""
+    if subject.framework.layout.plugins is None:
+        return {}
+    schema = subject.schema
+    return next((schema.keys(name)[key] for name in schema.names(scopes.PLUGIN) if key in schema.keys(name)), {})
 
 
 def _none(subject: Subject, leaf: Leaf) -> Iterator[Finding]:

@@ -75,7 +75,7 @@ def _tell(subject: Subject, key: str, scope: Scope, path: Path, close: str | Non
         hint = f" Did you mean `{close}`?" if close else " Remove it, or name the recipe with --recipe."
         return subject.finding("FT015", path, message + hint, key=True)
     refused = scope.refused
-    severity = Severity.ERROR if refused or close else None
+    severity = Severity.ERROR if refused else None
     effect = f"{title} stops at it" if refused else f"{title} passes it over, and what it says has no effect"
     if close:
         code = "FT022" if scope.component else "FT010"
@@ -124,7 +124,7 @@ def _lifetime(subject: Subject, key: str, path: Path) -> Finding | None:
     having = [
         index
         for index, version in enumerate(versions)
-        if any(key in schema.load(subject.framework.name, version).keys(name) for name in sections)
+        if any(_alive(schema.load(subject.framework.name, version).keys(name).get(key)) for name in sections)
     ]
     title = subject.framework.title
     later = [index for index in having if index > at]
@@ -153,6 +153,11 @@ def _lifetime(subject: Subject, key: str, path: Path) -> Finding | None:
             fix = subject.rename(path, pointer, safe=False)
         return subject.finding("FT014", path, message, key=True, fix=fix or subject.remove(path, safe=False))
     return None
+
+
+def _alive(facts: Facts | None) -> bool:
+    """Whether a version has the key, and not only to refuse it."""
+    return facts is not None and not facts.get("removed") and "refused" not in facts
 
 
 def _anywhere(subject: Subject, version: str, root: str, key: str) -> bool:
