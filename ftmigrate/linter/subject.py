@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from ftmigrate import schema
@@ -16,7 +16,16 @@ if TYPE_CHECKING:
     from ftmigrate.document.model import Severity
     from ftmigrate.frameworks.reader import Context, Reader
     from ftmigrate.frameworks.registry import Framework
+    from ftmigrate.frameworks.table import Table
     from ftmigrate.run.model import Setting
+
+
+@cache
+def table(framework: str, version: str) -> Table:
+    """A framework's table at a version, made once."""
+    from ftmigrate.frameworks import registry
+
+    return registry.get(framework).table(version)
 
 
 class Subject:
@@ -43,7 +52,7 @@ class Subject:
         """The table's reading of the document; settings are read when they are asked for."""
         from ftmigrate.frameworks.reader import Context, Reader
 
-        return Reader(self.framework.table(self.version), self.document, self.context or Context())
+        return Reader(table(self.framework.name, self.version), self.document, self.context or Context())
 
     @cached_property
     def recipe(self) -> str | None:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Callable
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from ftmigrate.document.model import Unresolved, Value
 from ftmigrate.schema import Facts, Layout
@@ -23,6 +24,9 @@ _LISTS = frozenset(("list", "set", "frozenset", "Sequence", "Iterable", "List", 
 _MAPPINGS = frozenset(("dict", "Mapping", "Dict"))
 _UNSAYABLE = frozenset(("torch.Tensor", "torch.Generator"))
 _SCALARS = frozenset(("str", "Path", "int", "float", "bool"))
+
+
+Models: TypeAlias = Callable[[str], bool]  # whether a type's name is that of a section of the schema
 
 
 class Member(NamedTuple):
@@ -65,7 +69,7 @@ def _union(node: ast.expr) -> tuple[Member, ...]:
     return (Member(ast.unparse(node)),)
 
 
-def check(value: Value, facts: Facts, layout: Layout, models: frozenset[str], *, nullable: bool) -> Problem | None:
+def check(value: Value, facts: Facts, layout: Layout, models: Models, *, nullable: bool) -> Problem | None:
     """What is wrong with a value; None if it suits. Of nested models only that they are mappings is asked."""
     text = str(facts.get("type", "any"))
     members = [one for one in union(text) if one.name not in _UNSAYABLE] or list(union(text))
@@ -79,7 +83,7 @@ def check(value: Value, facts: Facts, layout: Layout, models: frozenset[str], *,
 
 
 def _any(
-    value: Value, members: tuple[Member, ...], facts: Facts, layout: Layout, models: frozenset[str], *, top: bool
+    value: Value, members: tuple[Member, ...], facts: Facts, layout: Layout, models: Models, *, top: bool
 ) -> Problem | None:
     if isinstance(value, Unresolved):
         return None
@@ -98,7 +102,7 @@ def _any(
 
 
 def _member(
-    value: Value, member: Member, facts: Facts, layout: Layout, models: frozenset[str], *, top: bool
+    value: Value, member: Member, facts: Facts, layout: Layout, models: Models, *, top: bool
 ) -> Problem | None:
     name = member.name
     wrong = Problem("type", name, value)
@@ -106,7 +110,7 @@ def _member(
         return None if value is None else wrong
     if name == "Literal":
         return _choice(value, member.args, facts)
-    if name in _SCALARS or (name not in models and "enum" in facts and name.isidentifier() and name != "any"
+    if name in _SCALARS or (not models(name) and "enum" in facts and name.isidentifier() and name != "any"
                             and name not in _LISTS | _MAPPINGS | {"tuple"} and "Literal[" not in str(facts["type"])):  # fmt: skip
         return _scalar(value, name if name in _SCALARS else "str", facts, layout, top=top)
     if name in _LISTS or name == "tuple":
@@ -115,10 +119,10 @@ def _member(
         if top and len(value) < facts.get("min_length", 0):
             return Problem("range", f"at least {facts['min_length']} items", value)
         return _items(value, member, facts, layout, models)
-    if name in _MAPPINGS or name in models:
+    if name in _MAPPINGS or models(name):
         if not isinstance(value, dict):
             return wrong
-        if name in models or len(member.args) != 2:
+        if models(name) or len(member.args) != 2:
             return None
         for item in value.values():
             if item is None and not layout.lax:
@@ -130,7 +134,7 @@ def _member(
     return None
 
 
-def _items(value: list[Value], member: Member, facts: Facts, layout: Layout, models: frozenset[str]) -> Problem | None:
+def _items(value: list[Value], member: Member, facts: Facts, layout: Layout, models: Models) -> Problem | None:
     if not member.args:
         return None
     each = [member.args[0]] * len(value)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ftmigrate.document.model import Leaf, Source, Unresolved, format_path
 from ftmigrate.linter import hub
 from ftmigrate.linter.rules import ERROR, Checks, Finding
-from ftmigrate.linter.subject import Subject
+from ftmigrate.linter.subject import Subject, table
 
 if TYPE_CHECKING:
     from ftmigrate.frameworks.table import Table
@@ -131,18 +131,6 @@ def _same(source: str, out: str) -> bool:
 # --- keys -------------------------------------------------------------------------------------------------------
 
 
-@cache
-def _by_key(framework: str, version: str) -> dict[str, list[Any]]:
-    """The entries of a table by the first part of their keys."""
-    from ftmigrate.frameworks import registry
-
-    found: dict[str, list[Any]] = {}
-    for entry in registry.get(framework).table(version).entries:
-        for key in getattr(entry, "keys", ()):
-            found.setdefault(key.partition(".")[0].partition("[")[0], []).append(entry)
-    return found
-
-
 # the parts of the vocabulary whose conditions hold for every framework alike, and those conditions in words
 _CONDITIONAL = ("adapter.", "qat.", "sequence.", "parallel.")
 _WORDS = {
@@ -153,34 +141,47 @@ _WORDS = {
 }
 
 
+@cache
+def _conditional(framework: str, version: str) -> dict[str, list[tuple[Any, bool]]]:
+    """The entries of a table by the first part of their keys, and whether all their settings are conditional.
+
+    Only for keys that such an entry has.
+    """
+    from ftmigrate.frameworks.table import Field, Group
+
+    found: dict[str, list[tuple[Any, bool]]] = {}
+    for entry in table(framework, version).entries:
+        settings = entry.settings if isinstance(entry, Field | Group) else ()
+        whole = bool(settings) and all(path.startswith(_CONDITIONAL) for path in settings)
+        for top in dict.fromkeys(key.partition(".")[0].partition("[")[0] for key in getattr(entry, "keys", ())):
+            found.setdefault(top, []).append((entry, whole))
+    return {top: entries for top, entries in found.items() if any(whole for _, whole in entries)}
+
+
 @CHECKS("FT106")
 def without_effect(subject: Subject) -> Iterator[Finding]:
     """Keys that say nothing but settings which do not apply to this run; one finding for all of one condition."""
-    from ftmigrate.frameworks.table import Field, Group, matches
+    from ftmigrate.frameworks.table import matches
     from ftmigrate.run import vocabulary
 
-    table = _by_key(subject.framework.name, subject.version)
+    entries_of = _conditional(subject.framework.name, subject.version)
     found: dict[str, list[Leaf]] = {}
     for leaf in subject.document.leaves.values():
-        value = leaf.value
-        if leaf.source is not Source.FILE or value in (None, False, 0, "") or value in ([], {}):
+        value, known = leaf.value, entries_of.get(str(leaf.path[0]))
+        if known is None or leaf.source is not Source.FILE or value in (None, False, 0, "") or value in ([], {}):
             continue
-        entries = [
-            entry for entry in table.get(str(leaf.path[0]), ()) if any(matches(key, leaf.path) for key in entry.keys)
-        ]
+        entries = [(entry, whole) for entry, whole in known if any(matches(key, leaf.path) for key in entry.keys)]
+        if not entries or not all(whole for _, whole in entries):
+            continue
         words = ""
-        for entry in entries:
-            settings = entry.settings if isinstance(entry, Field | Group) else ()
-            conditions = [vocabulary.spec(path).when for path in settings if path.startswith(_CONDITIONAL)]
-            if len(conditions) < len(settings) or not settings:
-                break
+        for entry, _ in entries:
+            conditions = [vocabulary.spec(path).when for path in entry.settings]
             failing = [one for one in conditions if one is not None and not one.holds(subject.reader)]
             if len(failing) < len(conditions):
                 break
             words = words or failing[0].words
         else:
-            if words:
-                found.setdefault(words, []).append(leaf)
+            found.setdefault(words, []).append(leaf)
     for words, leaves in found.items():
         yield _inert(subject, leaves, words)
 
@@ -220,18 +221,17 @@ def contradictions(subject: Subject) -> Iterator[Finding]:
 
 @cache
 def _of_table(framework: str, version: str) -> dict[str, list[Any]]:
-    from ftmigrate.frameworks import registry
     from ftmigrate.frameworks.table import Field
 
     found: dict[str, list[Any]] = {}
-    for entry in registry.get(framework).table(version).entries:
+    for entry in table(framework, version).entries:
         if isinstance(entry, Field) and "[" not in entry.key:
             found.setdefault(entry.setting, []).append(entry)
     return {setting: entries for setting, entries in found.items() if len({entry.key for entry in entries}) > 1}
 
 
-def _fields(table: Table) -> dict[str, list[Any]]:
-    return _of_table(table.framework, table.version)
+def _fields(found: Table) -> dict[str, list[Any]]:
+    return _of_table(found.framework, found.version)
 
 
 # --- data -------------------------------------------------------------------------------------------------------

@@ -54,11 +54,13 @@ class _Walk:
         self.subject = subject
         self.schema = subject.schema
         self.layout = subject.framework.layout
-        self.models = frozenset(name for name in self.schema.names("") if name.isidentifier())
         self.explained = rules.of(subject.framework.name).explained
         self.empty: list[Path] = []
         self.meant: set[tuple[Path, str]] = set()
         self.used = {path[:1] for leaf in subject.document.leaves.values() for path in leaf.via}
+
+    def is_model(self, name: str) -> bool:
+        return name.isidentifier() and bool(self.schema.keys(name))
 
     def mapping(self, node: Mapping[str, Value], scope: Scope, path: Path, also: Scope | None = None) -> Iterator[Finding]:
         """A mapping against its scope; `also` is a second one, whose demands hold besides (a recipe's on a component)."""
@@ -136,7 +138,7 @@ class _Walk:
             yield self.deprecated(key, facts, path)
         problem = None
         for way in ways:
-            problem = types.check(value, way, self.layout, self.models, nullable=scope.component)
+            problem = types.check(value, way, self.layout, self.is_model, nullable=scope.component)
             if problem is None:
                 facts = way
                 break
