@@ -28,6 +28,7 @@ _TABLE = (
     Rule("TT014", "flag-not-number", ERROR),
     Rule("TT015", "checkpoint-file-count", ERROR),
     Rule("TT016", "config-key", ERROR),
+    Rule("TT017", "packing-without-length", ERROR),
 )
 _TYPES = {
     "llama2": ("LLAMA2",),
@@ -255,6 +256,17 @@ def config(subject: Subject) -> Iterator[Finding]:
     if "config" in subject.document.tree:
         message = "A top-level key `config` collides with the launcher's own --config: the run does not start. Rename it."
         yield subject.finding("TT016", ("config",), message, key=True)
+
+
+@CHECKS("TT017")
+def packing(subject: Subject) -> Iterator[Finding]:
+    if subject.value("tokenizer", "max_seq_len") is not None or not _component(subject, "tokenizer").startswith("torchtune."):
+        return
+    listed = subject.value("dataset")
+    for path in [("dataset",)] if isinstance(listed, dict) else [("dataset", n) for n in range(len(listed or ()))]:
+        if subject.value(*path, "packed") is True:
+            message = "Packing needs a length: set `tokenizer.max_seq_len`, or the run stops when the dataset is built."
+            yield subject.finding("TT017", (*path, "packed"), message)
 
 
 def _moved(path: str) -> str:

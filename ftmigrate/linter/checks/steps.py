@@ -110,7 +110,7 @@ def nothing(subject: Subject) -> Iterator[Finding]:
             return
 
 
-@CHECKS("FT127", "FT128")
+@CHECKS("FT128")
 def length(subject: Subject) -> Iterator[Finding]:
     longest = subject.number("sequence.max_length")
     at = subject.said("sequence.max_length")
@@ -119,9 +119,6 @@ def length(subject: Subject) -> Iterator[Finding]:
     elif longest is not None and longest < 32 and at is not None:
         message = f"Rows are cut to {longest} tokens, which is less than most prompts have; 512 and more are usual."
         yield subject.finding("FT128", at, message)
-    if subject.get("sequence.packing") is True and subject.setting("sequence.max_length").value is None:
-        message = "Rows are packed, but nothing says how long a pack is. Set the longest sequence."
-        yield subject.finding("FT127", subject.said("sequence.packing"), message)
 
 
 @CHECKS("FT133")

@@ -55,7 +55,8 @@ def tell(subject: Subject, key: str, scope: Scope, path: Path) -> Told:
     """What is told of a key that its mapping does not have."""
     beside = subject.value(*path[:-1]) if len(path) > 1 else subject.document.tree
     close = near(key, scope.keys, beside)
-    return Told(_tell(subject, key, scope, path, close), close)
+    finding = _tell(subject, key, scope, path, close)
+    return Told(finding, close if finding.code in ("FT010", "FT022") else None)
 
 
 def _tell(subject: Subject, key: str, scope: Scope, path: Path, close: str | None) -> Finding:
@@ -77,6 +78,9 @@ def _tell(subject: Subject, key: str, scope: Scope, path: Path, close: str | Non
     refused = scope.refused
     severity = Severity.ERROR if refused else None
     effect = f"{title} stops at it" if refused else f"{title} passes it over, and what it says has no effect"
+    foreign = _foreign(subject, key) if len(path) == 1 else ""
+    if foreign:
+        return subject.finding("FT012", path, f"{head}; {foreign} {effect}.", key=True)
     if close:
         code = "FT022" if scope.component else "FT010"
         fix = subject.rename(path, close, safe=False)
@@ -86,9 +90,6 @@ def _tell(subject: Subject, key: str, scope: Scope, path: Path, close: str | Non
     level = _level(subject, key, path)
     if level:
         return subject.finding("FT011", path, f"{head}, but of {level}: move it there. {effect}.", key=True, severity=severity)  # fmt: skip
-    foreign = _foreign(subject, key) if len(path) == 1 else ""
-    if foreign:
-        return subject.finding("FT012", path, f"{head}; {foreign} {effect}.", key=True)
     code = "FT022" if scope.component else "FT010"
     hint = "Remove it." if not scope.component else f"It takes {_listed(scope.keys)}."
     return subject.finding(code, path, f"{head}. {effect}. {hint}", key=True, severity=severity)
