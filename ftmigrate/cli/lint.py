@@ -16,7 +16,12 @@ FAIL_ON = ("error", "warning", "info")
 
 def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("paths", nargs="*", metavar="PATH", help="configs or directories (default: the current one); - for standard input")
+    add(
+        "paths",
+        nargs="*",
+        metavar="PATH",
+        help="configs or directories (default: the current one); - for standard input",
+    )
     add("--framework", metavar="NAME[@VERSION]", help="their framework (default: found out, file by file)")
     add("--select", action="append", default=[], metavar="CODES", help="only these rules: codes, prefixes or names")
     add("--ignore", action="append", default=[], metavar="CODES", help="all but these rules")
@@ -65,5 +70,3 @@ def _status(args: argparse.Namespace, totals: Totals) -> int:
     if totals.unreadable:
         return 2
     return 1 if totals.failing else 0
-
-

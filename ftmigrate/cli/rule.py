@@ -23,7 +23,9 @@ def run(args: argparse.Namespace) -> int:
             print_json([_json(rule, name) for rule, name in known])
         else:
             for rule, name in known:
-                print(f"{rule.code:7} {rule.severity:8} {rule.name:34} {rule.fix and 'fix: ' + rule.fix:15} {name}".rstrip())
+                print(
+                    f"{rule.code:7} {rule.severity:8} {rule.name:34} {rule.fix and 'fix: ' + rule.fix:15} {name}".rstrip()
+                )
         return 0
     found = [(rule, name) for rule, name in known if args.code.upper() == rule.code or args.code == rule.name]
     if not found:

@@ -104,7 +104,9 @@ def _tell(args: argparse.Namespace, totals: Totals, stream: bool) -> None:
     elif not stream:
         _out(args, "".join(text.finding(one, Paint(open(os.devnull))) for one in report.diagnostics))  # noqa: SIM115
     if args.format == "text":
-        versions = ", ".join(f"{name} ({count})" if len(totals.versions) > 1 else name for name, count in totals.versions.items())
+        versions = ", ".join(
+            f"{name} ({count})" if len(totals.versions) > 1 else name for name, count in totals.versions.items()
+        )
         print(text.closing(report) + (f"; linted as {versions}" if versions else ""), file=sys.stderr)
 
 
@@ -154,7 +156,7 @@ def _job(args: argparse.Namespace) -> Job:
         from ftmigrate.frameworks import registry
 
         registry.resolve(args.framework)
-    return Job(args.framework, _codes(args.select), _codes(args.ignore), fix, context, args.isolated)
+    return Job(args.framework, _codes(args.select), _codes(args.ignore), fix, context, args.isolated, args.diff)
 
 
 def _codes(given: Sequence[str]) -> tuple[str, ...]:

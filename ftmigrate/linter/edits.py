@@ -66,7 +66,7 @@ def apply(text: str, found: Iterable[Diagnostic], *, unsafe: bool) -> tuple[str,
 
 
 def _overlap(a: tuple[int, int, str], b: tuple[int, int, str]) -> bool:
-    return a[0] < b[1] and b[0] < a[1] or a[0] == b[0]
+    return (a[0] < b[1] and b[0] < a[1]) or a[0] == b[0]
 
 
 def quoted(text: str, sample: str = "") -> str:

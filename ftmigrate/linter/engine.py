@@ -26,7 +26,10 @@ _BOM = "\ufeff"
 
 
 class Job(NamedTuple):
-    """What is wanted of every file. fix: "" for none, else "safe" or "unsafe". context: what describes the run besides."""
+    """What is wanted of every file. fix: "" for none, else "safe" or "unsafe". context: what describes the run besides.
+
+    dry: findings are those of the file as it is, though its text after the fixes is wanted.
+    """
 
     framework: str | None = None
     select: tuple[str, ...] = ()
@@ -34,6 +37,7 @@ class Job(NamedTuple):
     fix: str = ""
     context: Context | None = None
     isolated: bool = False
+    dry: bool = False
 
 
 class Result(NamedTuple):
@@ -209,7 +213,10 @@ def _fixed(data: bytes, name: str, job: Job, told: str | None, first: Result) ->
         if again is None or (_unreadable(again) and not _unreadable(result)):
             break  # a fix never makes a file worse
         text, result, repaired = new, again, repaired + len(done)
-    return result._replace(fixed=bom + text if repaired else None, repaired=repaired)
+    told_of = first if job.dry else result
+    return told_of._replace(
+        text=first.text, fixed=bom + text if repaired else None, repaired=0 if job.dry else repaired
+    )
 
 
 def _unreadable(result: Result) -> bool:

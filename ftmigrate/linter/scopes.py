@@ -63,7 +63,8 @@ def config(schema: Schema, layout: Layout, listed: tuple[str, ...]) -> Scope:
     root = models(schema, (layout.root,), "the top level")
     if layout.plugins is None:
         return root
-    keys, required, plugins = dict(root.keys), list(root.required), {}
+    keys, required = dict(root.keys), list(root.required)
+    plugins: dict[str, str] = {}
     for name in schema.names(PLUGIN):
         section = schema.keys(name)
         about = section.get(SECTION, {})
@@ -80,7 +81,9 @@ def config(schema: Schema, layout: Layout, listed: tuple[str, ...]) -> Scope:
         if active:
             for key, more in about.get("takes", {}).items():
                 keys[key] = (*keys.get(key, ()), more)
-    return root._replace(keys=keys, required=tuple(required), plugins={k: v for k, v in plugins.items() if k not in keys})
+    return root._replace(
+        keys=keys, required=tuple(required), plugins={k: v for k, v in plugins.items() if k not in keys}
+    )
 
 
 def recipe(schema: Schema, layout: Layout, name: str, parent: str = "") -> Scope:
@@ -105,7 +108,9 @@ def component(schema: Schema, layout: Layout, path: str, given: frozenset[str]) 
         if key and facts.get("required") and not facts.get("conditional") and key not in given and _sayable(facts)
     ]
     takes = bool(about.get("kwargs")) or about.get("parameters") == "unknown"
-    return Scope(f"`{path}`", {**found, layout.component or "": ({},)}, tuple(required), takes, not takes, component=True)
+    return Scope(
+        f"`{path}`", {**found, layout.component or "": ({},)}, tuple(required), takes, not takes, component=True
+    )
 
 
 _PROGRAM = ("torch.", "nn.", "dist.", "Callable", "Transform", "ModelTokenizer", "Dataset", "type[")

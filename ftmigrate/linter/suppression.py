@@ -119,5 +119,5 @@ def _project(file: Path, text: str) -> Project | None:
 
 def _codes(file: Path, key: str, value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-        raise BadProject(f"{file}: {key} is a list of codes such as [\"FT106\"], not {value}")
+        raise BadProject(f'{file}: {key} is a list of codes such as ["FT106"], not {value}')
     return tuple(value)

@@ -6,6 +6,7 @@ The same reading of the facts as the exported JSON Schema's (`json_schema/types.
 from __future__ import annotations
 
 import ast
+import operator
 import re
 from collections.abc import Callable
 from functools import cache
@@ -26,6 +27,12 @@ _UNSAYABLE = frozenset(("torch.Tensor", "torch.Generator"))
 _SCALARS = frozenset(("str", "Path", "int", "float", "bool"))
 
 
+_COMPARE: dict[str, tuple[Callable[[Any, Any], bool], str]] = {
+    "ge": (operator.ge, "at least"),
+    "gt": (operator.gt, "more than"),
+    "le": (operator.le, "at most"),
+    "lt": (operator.lt, "less than"),
+}
 Models: TypeAlias = Callable[[str], bool]  # whether a type's name is that of a section of the schema
 
 
@@ -101,9 +108,7 @@ def _any(
     return deeper[0] if deeper else Problem("type", _words(list(members), facts), value)
 
 
-def _member(
-    value: Value, member: Member, facts: Facts, layout: Layout, models: Models, *, top: bool
-) -> Problem | None:
+def _member(value: Value, member: Member, facts: Facts, layout: Layout, models: Models, *, top: bool) -> Problem | None:
     name = member.name
     wrong = Problem("type", name, value)
     if name == "None":
@@ -193,12 +198,7 @@ def _scalar(value: Value, name: str, facts: Facts, layout: Layout, *, top: bool)
 
 
 def _limits(number: int | float, value: Value, facts: Facts) -> Problem | None:
-    for limit, holds, words in (
-        ("ge", lambda a, b: a >= b, "at least"),
-        ("gt", lambda a, b: a > b, "more than"),
-        ("le", lambda a, b: a <= b, "at most"),
-        ("lt", lambda a, b: a < b, "less than"),
-    ):
+    for limit, (holds, words) in _COMPARE.items():
         if limit in facts and not holds(number, facts[limit]):
             return Problem("range", f"{words} {facts[limit]}", value)
     return None

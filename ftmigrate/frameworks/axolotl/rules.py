@@ -13,7 +13,7 @@ from ftmigrate.linter.types import NUMBER
 
 CHECKS = Checks()
 _TABLE = (
-    Rule("AX001", "warmup-of-one", WARNING, "safe"),
+    Rule("AX001", "warmup-of-one", INFO, "safe"),
     Rule("AX002", "kernels-without-gpu", WARNING),
     Rule("AX003", "quantised-lora", WARNING, "safe"),
     Rule("AX004", "targets-said-twice", WARNING),
@@ -84,7 +84,12 @@ def quantised(subject: Subject) -> Iterator[Finding]:
 @CHECKS("AX004")
 def twice(subject: Subject) -> Iterator[Finding]:
     named = subject.value("lora_target_modules")
-    if subject.value("lora_target_linear") is True and isinstance(named, list) and named and set(map(str, named)) < _LINEAR:
+    if (
+        subject.value("lora_target_linear") is True
+        and isinstance(named, list)
+        and named
+        and set(map(str, named)) < _LINEAR
+    ):
         message = (
             "`lora_target_linear` adapts all linear layers, so the list restricts nothing. Keep the one that is meant: the list "
             "alone for these layers, or `lora_target_linear` alone for all."
@@ -99,7 +104,9 @@ def tokens(subject: Subject) -> Iterator[Finding]:
     if not isinstance(added, list) or not added or tree.get("adapter") not in ("lora", "qlora"):
         return
     kept = tree.get("lora_modules_to_save")
-    if tree.get("peft_trainable_token_indices") or (isinstance(kept, list) and {"embed_tokens", "wte"} & set(map(str, kept))):
+    if tree.get("peft_trainable_token_indices") or (
+        isinstance(kept, list) and {"embed_tokens", "wte"} & set(map(str, kept))
+    ):
         return
     message = (
         f"{len(added)} tokens are added, but their embeddings are not trained: they stay what they were made of. "
@@ -217,7 +224,11 @@ def untargeted(subject: Subject) -> Iterator[Finding]:
 @CHECKS("AX015")
 def share(subject: Subject) -> Iterator[Finding]:
     value = subject.value("val_set_size")
-    if isinstance(value, int | float) and not isinstance(value, bool) and (value < 0 or (value > 1 and value != int(value))):
+    if (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and (value < 0 or (value > 1 and value != int(value)))
+    ):
         message = f"`val_set_size: {value}` is neither a share of the rows (0 to 1) nor a number of rows."
         yield subject.finding("AX015", ("val_set_size",), message)
 

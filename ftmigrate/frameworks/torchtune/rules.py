@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ftmigrate.document.model import Unresolved
 from ftmigrate.linter.rules import ERROR, WARNING, Checks, Finding, Rule, RuleSet
 from ftmigrate.linter.subject import Subject
 
@@ -74,7 +73,7 @@ def step_limit(subject: Subject) -> Iterator[Finding]:
     value = subject.value("max_steps_per_epoch")
     if isinstance(value, int) and not isinstance(value, bool) and value < 0:
         message = (
-            f"`max_steps_per_epoch: {value}` does not mean \"all\": the whole epoch is trained, but the schedule is made for "
+            f'`max_steps_per_epoch: {value}` does not mean "all": the whole epoch is trained, but the schedule is made for '
             f"{value} steps an epoch, so the learning rate jumps between its peak and 0. Write null for all steps."
         )
         fix = subject.replace(("max_steps_per_epoch",), "null", safe=False)
@@ -106,7 +105,11 @@ def kinds(subject: Subject) -> Iterator[Finding]:
         if subject.recipe is None or not isinstance(subject.value(key), dict):
             continue
         kind = _about(subject, key).get("kind")
-        if kind is not None and kind != wanted and kind in (*_KINDS.values(), "checkpointer", "lr_scheduler", "metric_logger"):
+        if (
+            kind is not None
+            and kind != wanted
+            and kind in (*_KINDS.values(), "checkpointer", "lr_scheduler", "metric_logger")
+        ):
             message = f"`{_component(subject, key)}` is no {wanted}, but a {str(kind).replace('_', ' ')}: the run stops at it."
             yield subject.finding("TT003", (key, "_component_"), message)
 
@@ -156,7 +159,9 @@ def recipe(subject: Subject) -> Iterator[Finding]:
         return
     adapted = component.startswith(("lora_", "qlora_"))
     if adapted and name.startswith("full_"):
-        message = f"The recipe {name} trains all weights, but the model has adapters: name a recipe that begins with lora_."
+        message = (
+            f"The recipe {name} trains all weights, but the model has adapters: name a recipe that begins with lora_."
+        )
         yield subject.finding("TT007", ("model", "_component_"), message)
     elif not adapted and name.startswith("lora_"):
         message = f"The recipe {name} needs a model with adapters (lora_…): this one has none, and the run stops."
@@ -245,22 +250,27 @@ def files(subject: Subject) -> Iterator[Finding]:
         elif isinstance(value, list) and len(set(map(str, value))) < len(value):
             message = "A checkpoint file is named twice: the run stops, because the same weights come again."
             yield subject.finding("TT015", (key, "checkpoint_files"), message)
-        elif isinstance(value, dict) and isinstance(number := value.get("max_filename"), str) and not number.isdecimal():
-            if not isinstance(number, Unresolved):
-                message = f"`max_filename` is the number of the last file, such as \"00004\", not {number}."
-                yield subject.finding("TT015", (key, "checkpoint_files", "max_filename"), message)
+        elif (
+            isinstance(value, dict) and isinstance(number := value.get("max_filename"), str) and not number.isdecimal()
+        ):
+            message = f'`max_filename` is the number of the last file, such as "00004", not {number}.'
+            yield subject.finding("TT015", (key, "checkpoint_files", "max_filename"), message)
 
 
 @CHECKS("TT016")
 def config(subject: Subject) -> Iterator[Finding]:
     if "config" in subject.document.tree:
-        message = "A top-level key `config` collides with the launcher's own --config: the run does not start. Rename it."
+        message = (
+            "A top-level key `config` collides with the launcher's own --config: the run does not start. Rename it."
+        )
         yield subject.finding("TT016", ("config",), message, key=True)
 
 
 @CHECKS("TT017")
 def packing(subject: Subject) -> Iterator[Finding]:
-    if subject.value("tokenizer", "max_seq_len") is not None or not _component(subject, "tokenizer").startswith("torchtune."):
+    if subject.value("tokenizer", "max_seq_len") is not None or not _component(subject, "tokenizer").startswith(
+        "torchtune."
+    ):
         return
     listed = subject.value("dataset")
     for path in [("dataset",)] if isinstance(listed, dict) else [("dataset", n) for n in range(len(listed or ()))]:

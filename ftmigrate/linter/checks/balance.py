@@ -39,9 +39,13 @@ def scale(subject: Subject) -> Iterator[Finding]:
 def rank(subject: Subject) -> Iterator[Finding]:
     number = subject.number("adapter.rank")
     if number is not None and number <= 0:
-        yield subject.finding("FT108", subject.said("adapter.rank"), f"An adapter of rank {number} has no weights; 8 to 64 is usual.")
+        yield subject.finding(
+            "FT108", subject.said("adapter.rank"), f"An adapter of rank {number} has no weights; 8 to 64 is usual."
+        )
     elif number is not None and number > 4096:
-        message = f"An adapter of rank {number} has more weights than the layer that it stands beside; 8 to 64 is usual."
+        message = (
+            f"An adapter of rank {number} has more weights than the layer that it stands beside; 8 to 64 is usual."
+        )
         yield subject.finding("FT108", subject.said("adapter.rank"), message)
 
 
@@ -172,6 +176,8 @@ def without_effect(subject: Subject) -> Iterator[Finding]:
             continue
         entries = [(entry, whole) for entry, whole in known if any(matches(key, leaf.path) for key in entry.keys)]
         if not entries or not all(whole for _, whole in entries):
+            continue
+        if subject.reader.table.unknown(leaf.path, subject.reader) is not None:
             continue
         words = ""
         for entry, _ in entries:

@@ -62,7 +62,9 @@ class _Walk:
     def is_model(self, name: str) -> bool:
         return name.isidentifier() and bool(self.schema.keys(name))
 
-    def mapping(self, node: Mapping[str, Value], scope: Scope, path: Path, also: Scope | None = None) -> Iterator[Finding]:
+    def mapping(
+        self, node: Mapping[str, Value], scope: Scope, path: Path, also: Scope | None = None
+    ) -> Iterator[Finding]:
         """A mapping against its scope; `also` is a second one, whose demands hold besides (a recipe's on a component)."""
         keys = dict(scope.keys)
         for key, facts in (also.keys if also is not None else {}).items():
@@ -179,7 +181,9 @@ class _Walk:
         name = value.get(selector)
         if name is None and selector not in value:
             if required and self._takes_component(key):
-                message = f"`{key}` has no `{selector}:`, so nothing says what is to be built. Add it with a dotted path."
+                message = (
+                    f"`{key}` has no `{selector}:`, so nothing says what is to be built. Add it with a dotted path."
+                )
                 yield self.subject.finding("FT020", path, message, key=True)
             return
         if not isinstance(name, str):
@@ -271,13 +275,21 @@ class _Walk:
             message = f"`{key}` is {problem.wanted}; null is none of these."
             return self.subject.finding("FT017", at, message)
         return self.subject.finding(
-            "FT017", at, f"`{key}` is {problem.wanted}, not {shown}{_kind(problem.value)}.", fix=self._unquoted(path, facts)
+            "FT017",
+            at,
+            f"`{key}` is {problem.wanted}, not {shown}{_kind(problem.value)}.",
+            fix=self._unquoted(path, facts),
         )
 
     def _unquoted(self, path: Path, facts: Facts) -> Fix | None:
         """`"4"` where a number is wanted: the number without its quotes."""
         leaf = self.subject.editable(path)
-        if leaf is None or leaf.source is not Source.FILE or not isinstance(leaf.value, str) or leaf.raw[:1] not in "'\"":
+        if (
+            leaf is None
+            or leaf.source is not Source.FILE
+            or not isinstance(leaf.value, str)
+            or leaf.raw[:1] not in "'\""
+        ):
             return None
         text = leaf.value.strip()
         names = {one.name for one in types.union(str(facts.get("type")))}

@@ -52,9 +52,13 @@ def decay(subject: Subject) -> Iterator[Finding]:
     if number is None or at is None:
         return
     if number < 0:
-        yield subject.finding("FT117", at, f"A weight decay of {number:g} lets weights grow without end.", severity=ERROR)
+        yield subject.finding(
+            "FT117", at, f"A weight decay of {number:g} lets weights grow without end.", severity=ERROR
+        )
     elif number > 1:
-        message = f"A weight decay of {number:g} is far above the usual 0 to 0.1: weights shrink faster than they learn."
+        message = (
+            f"A weight decay of {number:g} is far above the usual 0 to 0.1: weights shrink faster than they learn."
+        )
         yield subject.finding("FT117", at, message)
 
 

@@ -88,7 +88,13 @@ def evaluation(subject: Subject) -> Iterator[Finding]:
             for key in entry.keys:
                 path = tuple(key.split("."))
                 leaf = subject.document.leaves.get(path)
-                if leaf is None or not subject.reader.present(key) or not leaf.value or leaf.value in ("no", "none") or isinstance(leaf.value, Unresolved):
+                if (
+                    leaf is None
+                    or not subject.reader.present(key)
+                    or not leaf.value
+                    or leaf.value in ("no", "none")
+                    or isinstance(leaf.value, Unresolved)
+                ):
                     continue
                 message = f"`{key}` has no effect: no rows are set apart for evaluation, so none takes place."
                 yield subject.finding("FT104", path, message, key=True, severity=off)

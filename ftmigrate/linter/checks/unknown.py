@@ -230,7 +230,9 @@ def _foreign(subject: Subject, key: str) -> str:
             continue
         means = {e.setting for e in other.table(other.newest).entries if isinstance(e, Field) and e.key in paths}
         own = [
-            e.key for e in subject.framework.table(subject.version).entries if isinstance(e, Field) and e.setting in means
+            e.key
+            for e in subject.framework.table(subject.version).entries
+            if isinstance(e, Field) and e.setting in means
         ]
         same = f" Here it is `{own[0]}`." if own else ""
         return f"it is one of {other.title}.{same}"
@@ -251,7 +253,9 @@ def component(subject: Subject, name: str, path: Path) -> Iterator[Finding]:
         if "." not in name:
             hint = f" Did you mean `{close}`?" if close else ""
             message = f"`{name}` is no dotted path to something that can be called, such as torch.optim.AdamW.{hint}"
-            yield subject.finding("FT021", path, message, fix=subject.replace(path, close, safe=False) if close else None)
+            yield subject.finding(
+                "FT021", path, message, fix=subject.replace(path, close, safe=False) if close else None
+            )
         elif close is not None:
             message = f"There is no module `{name.partition('.')[0]}`; did you mean `{close}`?"
             yield subject.finding("FT021", path, message, fix=subject.replace(path, close, safe=False))

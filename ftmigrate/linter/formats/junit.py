@@ -46,4 +46,6 @@ def _attribute(text: str) -> str:
 
 def _clean(text: str) -> str:
     """Without the characters that XML has no way to write."""
-    return "".join(c for c in text if c in "\t\n\r" or " " <= c <= "\ud7ff" or "\ue000" <= c <= "\ufffd" or c > "\uffff")
+    return "".join(
+        c for c in text if c in "\t\n\r" or " " <= c <= "\ud7ff" or "\ue000" <= c <= "\ufffd" or c > "\uffff"
+    )
