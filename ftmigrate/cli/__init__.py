@@ -33,6 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     asked = next((word for word in given if not word.startswith("-")), "")
     for name, text in COMMANDS.items():
+        if asked in COMMANDS and name != asked:
+            continue  # the others' parsers are not needed
         subparser = subparsers.add_parser(name, help=text, description=text.capitalize() + ".")
         if name == asked:
             module = importlib.import_module(f"ftmigrate.cli.{name}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import NamedTuple
 
 _LLAMA = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "lm_head", "embed_tokens")
@@ -39,13 +40,18 @@ _MODELS: tuple[Model, ...] = (
     Model(r"pythia-", 2048, ("query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h", "embed_in", "embed_out")),
     Model(r"falcon-(?:7b|40b)", 2048, ("query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h", "lm_head")),
 )
-_PATTERNS = [(re.compile(rf"(?i)(?:^|/)[\w.]*?-?(?:{one.pattern})"), one) for one in _MODELS]
+_BEGIN = re.compile(r"[a-z]+")
 
 
+@cache
 def find(model: str) -> Model | None:
     """The family of a hub model; None where its name does not tell."""
-    name = model.rstrip("/").rpartition("/")[2]
-    return next((one for pattern, one in _PATTERNS if pattern.match(name)), None)
+    name = model.rstrip("/").rpartition("/")[2].lower()
+    for one in _MODELS:
+        known = [found[0] for part in one.pattern.split("|") if (found := _BEGIN.match(part))]
+        if any(begin in name for begin in known) and re.match(rf"[\w.]*?-?(?:{one.pattern})", name):
+            return one
+    return None
 
 
 def positions(model: str) -> int | None:

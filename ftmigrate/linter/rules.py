@@ -95,7 +95,7 @@ SHARED: tuple[Rule, ...] = (
     Rule("FT017", "wrong-type", ERROR, "sometimes"),
     Rule("FT018", "bad-value", ERROR, "unsafe"),
     Rule("FT019", "out-of-range", ERROR),
-    Rule("FT020", "missing-key", ERROR),
+    Rule("FT020", "missing-key", ERROR, "sometimes"),
     Rule("FT021", "unknown-component", ERROR, "sometimes"),
     Rule("FT022", "unexpected-argument", ERROR, "unsafe"),
     Rule("FT023", "empty-leftovers", INFO),

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-_COMMENT = re.compile(r"(?:^|(?<=\s))#\s*ftmigrate:\s*(ignore-file|ignore)(?:\[([^\]\r\n]*)\])?([^\r\n]*)")
+_COMMENT = r"(?:^|(?<=\s))#\s*ftmigrate:\s*(ignore-file|ignore)(?:\[([^\]\r\n]*)\])?([^\r\n]*)"
 
 
 class Comment(NamedTuple):
@@ -36,7 +36,7 @@ def comments(text: str) -> list[Comment]:
 
 def _comments(text: str) -> Iterator[Comment]:
     for number, line in enumerate(text.splitlines(), 1):
-        found = _COMMENT.search(line)
+        found = re.search(_COMMENT, line)
         if found is None:
             continue
         codes = None

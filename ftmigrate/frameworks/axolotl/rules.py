@@ -41,12 +41,12 @@ _TYPES = (
 )  # fmt: skip
 # instruction-tuned models by name, with the templates that are theirs or that take the tokenizer's own
 _TEMPLATES = (
-    (re.compile(r"(?i)llama-3(\.\d)?-.*instruct"), ("llama3", "llama3_2_vision")),
-    (re.compile(r"(?i)llama-2-.*chat"), ()),
-    (re.compile(r"(?i)mistral.*instruct|mixtral.*instruct"), ("mistral_v1", "mistral_v2v3", "mistral_v3_tekken", "mistral_v7_tekken")),
-    (re.compile(r"(?i)qwen2.*instruct"), ("qwen_25", "chatml", "qwen2_vl")),
-    (re.compile(r"(?i)gemma-(2-)?\d+b-it"), ("gemma",)),
-    (re.compile(r"(?i)phi-3-.*instruct"), ("phi_3",)),
+    (r"(?i)llama-3(\.\d)?-.*instruct", ("llama3", "llama3_2_vision")),
+    (r"(?i)llama-2-.*chat", ()),
+    (r"(?i)mistral.*instruct|mixtral.*instruct", ("mistral_v1", "mistral_v2v3", "mistral_v3_tekken", "mistral_v7_tekken")),
+    (r"(?i)qwen2.*instruct", ("qwen_25", "chatml", "qwen2_vl")),
+    (r"(?i)gemma-(2-)?\d+b-it", ("gemma",)),
+    (r"(?i)phi-3-.*instruct", ("phi_3",)),
 )  # fmt: skip
 
 
@@ -121,7 +121,7 @@ def template(subject: Subject) -> Iterator[Finding]:
     if not isinstance(told, str) or not isinstance(model, str) or told.startswith(("tokenizer_default", "jinja")):
         return
     for pattern, own in _TEMPLATES:
-        if pattern.search(model) and told not in own:
+        if re.search(pattern, model) and told not in own:
             hint = f", such as {own[0]}" if own else ""
             message = (
                 f"`chat_template: {told}` on {model}, which was tuned with turns of another form: it must unlearn those. "

@@ -180,7 +180,12 @@ class _Walk:
             return
         name = value.get(selector)
         if name is None and selector not in value:
-            if required and self._takes_component(key):
+            close = next((one for one in value if one.strip("_").lower() == selector.strip("_")), None)
+            if close is not None:
+                message = f"`{close}` names no component: the key is `{selector}`. The run stops, for nothing says what is to be built."
+                fix = self.subject.rename((*path, close), selector, safe=False)
+                yield self.subject.finding("FT020", (*path, close), message, key=True, fix=fix)
+            elif required and self._takes_component(key):
                 message = (
                     f"`{key}` has no `{selector}:`, so nothing says what is to be built. Add it with a dotted path."
                 )

@@ -10,16 +10,19 @@ from ftmigrate.linter.rules import Checks, Finding
 from ftmigrate.linter.subject import Subject
 
 CHECKS = Checks()
-_KEY = re.compile(r"(?i)(?:api_?key|secret|password|passwd|(?:access|auth|hf|hub|bearer)_?token)\Z")
+_KEYS = ("api_key", "apikey", "secret", "password", "passwd", "access_token", "auth_token", "hf_token", "hub_token",
+         "bearer_token")  # fmt: skip
+# what a secret begins with, what it is, and all of it
 _SECRETS = (
-    ("a Hugging Face token", re.compile(r"hf_[A-Za-z0-9]{24,}")),
-    ("an OpenAI-style key", re.compile(r"sk-[A-Za-z0-9_-]{24,}")),
-    ("a GitHub token", re.compile(r"gh[pousr]_[A-Za-z0-9]{30,}|github_pat_[A-Za-z0-9_]{30,}")),
-    ("an AWS access key", re.compile(r"\bAKIA[0-9A-Z]{16}\b")),
-    ("a Slack token", re.compile(r"xox[abp]-[A-Za-z0-9-]{20,}")),
+    ("hf_", "a Hugging Face token", r"hf_[A-Za-z0-9]{24,}"),
+    ("sk-", "an OpenAI-style key", r"sk-[A-Za-z0-9_-]{24,}"),
+    ("gh", "a GitHub token", r"gh[pousr]_[A-Za-z0-9]{30,}|github_pat_[A-Za-z0-9_]{30,}"),
+    ("AKIA", "an AWS access key", r"\bAKIA[0-9A-Z]{16}\b"),
+    ("xox", "a Slack token", r"xox[abp]-[A-Za-z0-9-]{20,}"),
 )
-_PLACEHOLDER = re.compile(r"(?i)<.*>|\$|\*{3,}|x{4,}|your|todo|changeme|env|example|dummy|none|null")
-_HOME = re.compile(r"(?:/home/|/Users/|[A-Za-z]:\\+Users\\+)(?!shared\b|Shared\b)[\w.-]+|/root/")
+_PLACEHOLDER = r"(?i)<.*>|\$|\*{3,}|x{4,}|your|todo|changeme|env|example|dummy|none|null"
+_HOMES = ("/home/", "/Users/", "/root/")
+_WINDOWS = r"[A-Za-z]:\\+Users\\+(?!shared\b)[\w.-]+"
 _SHORTEST = 12
 
 
@@ -45,7 +48,7 @@ def words(subject: Subject) -> Iterator[Finding]:
                     "and give it in the environment instead."
                 )
                 yield subject.finding("FT040", leaf, message)
-            elif _HOME.match(text):
+            elif _home(text):
                 homes.append(leaf)
     if homes:
         more = f" (and {len(homes) - 1} more)" if len(homes) > 1 else ""
@@ -57,9 +60,16 @@ def words(subject: Subject) -> Iterator[Finding]:
 
 
 def _secret(key: str, text: str) -> str:
-    for what, pattern in _SECRETS:
-        if pattern.search(text):
+    for begin, what, pattern in _SECRETS:
+        if begin in text and re.search(pattern, text):
             return what
-    if _KEY.search(key) and len(text) >= _SHORTEST and " " not in text and not _PLACEHOLDER.search(text):
+    key = key.lower()
+    if key.endswith(_KEYS) and len(text) >= _SHORTEST and " " not in text and not re.search(_PLACEHOLDER, text):
         return f"what `{key}` holds"
     return ""
+
+
+def _home(text: str) -> bool:
+    if text.startswith(_HOMES):
+        return not text.startswith(("/Users/Shared", "/Users/shared")) and text not in _HOMES
+    return text[1:2] == ":" and re.match(_WINDOWS, text) is not None
