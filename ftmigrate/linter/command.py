@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -237,6 +238,8 @@ def _results(args: argparse.Namespace, job: Job) -> Iterator[tuple[Result | None
             items += _below(path)
         else:
             items.append(Item(path, True))
+    if len(items) >= _SEVERAL:
+        gc.enable()
     if len(items) < _SEVERAL or args.jobs == 1:
         for item in items:
             yield examine(job, item), item.path if item.named else ""
