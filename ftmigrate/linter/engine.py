@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -83,7 +85,7 @@ def _once(data: bytes, name: str, job: Job, told: str | None, *, named: bool) ->
     if opened is None:
         return None
     framework, document = opened
-    version = told.partition("@")[2] if told and "@" in told else versions.find(framework, _file(name))[0]
+    version = told.partition("@")[2] if told and "@" in told else _version(framework.name, _folder(name))
     subject = Subject(document, framework, version, job.context)
     faults: list[str] = []
     findings = list(_findings(subject, job, faults))
@@ -92,8 +94,14 @@ def _once(data: bytes, name: str, job: Job, told: str | None, *, named: bool) ->
     return Result(name, diagnostics, framework.name, version, faults=tuple(faults), text=document.text)
 
 
-def _file(name: str) -> Path | None:
-    return None if name.startswith("<") else Path(name)
+def _folder(name: str) -> str | None:
+    return None if name.startswith("<") else os.path.dirname(os.path.abspath(name))
+
+
+@cache
+def _version(framework: str, folder: str | None) -> str:
+    """The version that is pinned beside a folder's files, else the newest; looked for once a folder."""
+    return versions.find(registry.get(framework), Path(folder, "config") if folder is not None else None)[0]
 
 
 def _marked(data: bytes) -> list[str]:

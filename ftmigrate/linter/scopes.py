@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import NamedTuple
 
-from ftmigrate.schema import SECTION, Facts, Layout, Schema, load
+from ftmigrate.schema import SECTION, Facts, Layout, load
 
 COMPONENT = "component "
 PLUGIN = "plugin "
@@ -30,8 +30,10 @@ class Scope(NamedTuple):
     plugins: Mapping[str, str] = {}
 
 
-def models(schema: Schema, names: tuple[str, ...], what: str) -> Scope:
+@cache
+def models(framework: str, version: str, names: tuple[str, ...], what: str) -> Scope:
     """A mapping that one of some sections describes."""
+    schema = load(framework, version)
     found: dict[str, tuple[Facts, ...]] = {}
     required: list[set[str]] = []
     extra = set()
@@ -58,9 +60,11 @@ def models(schema: Schema, names: tuple[str, ...], what: str) -> Scope:
     return Scope(what, found, tuple(always), open_, extra == {"forbid"}, prefix=prefix)
 
 
-def config(schema: Schema, layout: Layout, listed: tuple[str, ...]) -> Scope:
+@cache
+def config(framework: str, version: str, layout: Layout, listed: tuple[str, ...]) -> Scope:
     """The top level of a framework without recipes, with the keys of the plugins that are listed."""
-    root = models(schema, (layout.root,), "the top level")
+    schema = load(framework, version)
+    root = models(framework, version, (layout.root,), "the top level")
     if layout.plugins is None:
         return root
     keys, required = dict(root.keys), list(root.required)
@@ -86,21 +90,24 @@ def config(schema: Schema, layout: Layout, listed: tuple[str, ...]) -> Scope:
     )
 
 
-def recipe(schema: Schema, layout: Layout, name: str, parent: str = "") -> Scope:
+@cache
+def recipe(framework: str, version: str, root: str, name: str, parent: str = "") -> Scope:
     """A mapping of a recipe's config: the top level, or what stands under a dotted key."""
-    keys = {key: facts for key, facts in schema.keys(layout.root + name).items() if key}
+    keys = {key: facts for key, facts in load(framework, version).keys(root + name).items() if key}
     own = {_last(key): (facts,) for key, facts in keys.items() if _parent(key) == parent}
     required = [_last(key) for key, facts in keys.items() if _parent(key) == parent and _required(facts)]
     what = f"`{parent}`" if parent else "the top level"
     return Scope(what, own, tuple(required), open=bool(parent and keys.get(parent, {}).get("kwargs_of")))
 
 
-def component(schema: Schema, layout: Layout, path: str, given: frozenset[str]) -> Scope | None:
-    """The arguments of a component; None for one that is not in the schema. `given`: what its caller gives itself."""
-    keys = schema.keys(COMPONENT + path)
+@cache
+def component(framework: str, version: str, layout: Layout, path: str) -> Scope | None:
+    """The arguments of a component; None for one that is not in the schema."""
+    keys = load(framework, version).keys(COMPONENT + path)
     if not keys:
         return None
     about = keys.get(SECTION, {})
+    given = injected(framework, version, layout.root)
     found = {key: (facts,) for key, facts in keys.items() if key}
     required = [
         key

@@ -147,34 +147,34 @@ _WORDS = {
 
 @cache
 def _conditional(framework: str, version: str) -> dict[str, list[tuple[Any, bool]]]:
-    """The entries of a table by the first part of their keys, and whether all their settings are conditional.
-
-    Only for keys that such an entry has.
-    """
+    """The entries of a table by their keys, each with whether all its settings are conditional."""
     from ftmigrate.frameworks.table import Field, Group
 
     found: dict[str, list[tuple[Any, bool]]] = {}
     for entry in table(framework, version).entries:
         settings = entry.settings if isinstance(entry, Field | Group) else ()
         whole = bool(settings) and all(path.startswith(_CONDITIONAL) for path in settings)
-        for top in dict.fromkeys(key.partition(".")[0].partition("[")[0] for key in getattr(entry, "keys", ())):
-            found.setdefault(top, []).append((entry, whole))
-    return {top: entries for top, entries in found.items() if any(whole for _, whole in entries)}
+        for key in getattr(entry, "keys", ()):
+            found.setdefault(key, []).append((entry, whole))
+    return found
 
 
 @CHECKS("FT106")
 def without_effect(subject: Subject) -> Iterator[Finding]:
     """Keys that say nothing but settings which do not apply to this run; one finding for all of one condition."""
-    from ftmigrate.frameworks.table import matches
     from ftmigrate.run import vocabulary
 
     entries_of = _conditional(subject.framework.name, subject.version)
     found: dict[str, list[Leaf]] = {}
     for leaf in subject.document.leaves.values():
-        value, known = leaf.value, entries_of.get(str(leaf.path[0]))
-        if known is None or leaf.source is not Source.FILE or value in (None, False, 0, "") or value in ([], {}):
+        value = leaf.value
+        if leaf.source is not Source.FILE or value in (None, False, 0, "") or value in ([], {}):
             continue
-        entries = [(entry, whole) for entry, whole in known if any(matches(key, leaf.path) for key in entry.keys)]
+        entries: list[tuple[Any, bool]] = []
+        name = ""
+        for part in leaf.path:
+            name = f"{name}.{part}" if name else str(part)
+            entries += entries_of.get(name, ())
         if not entries or not all(whole for _, whole in entries):
             continue
         if subject.reader.table.unknown(leaf.path, subject.reader) is not None:

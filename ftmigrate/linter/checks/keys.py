@@ -30,11 +30,11 @@ def schema(subject: Subject) -> Iterator[Finding]:
     if layout.root.endswith(" "):
         if subject.recipe is None or subject.schema.facts(layout.root + subject.recipe) is None:
             return
-        scope = scopes.recipe(subject.schema, layout, subject.recipe)
+        scope = scopes.recipe(subject.framework.name, subject.version, layout.root, subject.recipe)
     else:
         listed = tree.get(layout.plugins or "")
         named = tuple(one for one in listed if isinstance(one, str)) if isinstance(listed, list) else ()
-        scope = scopes.config(subject.schema, layout, named)
+        scope = scopes.config(subject.framework.name, subject.version, layout, named)
     yield from walk.mapping(tree, scope, ())
     if walk.empty:
         yield _leftovers(subject, walk.empty)
@@ -53,6 +53,7 @@ class _Walk:
     def __init__(self, subject: Subject) -> None:
         self.subject = subject
         self.schema = subject.schema
+        self.at = (subject.framework.name, subject.version)
         self.layout = subject.framework.layout
         self.explained = rules.of(subject.framework.name).explained
         self.empty: list[Path] = []
@@ -147,7 +148,8 @@ class _Walk:
         if problem is not None:
             yield self.unsuitable(key, problem, facts, path)
             return
-        yield from self.below(key, value, ways, path)
+        if isinstance(value, dict | list) or facts.get("component"):
+            yield from self.below(key, value, ways, path)
 
     def below(self, key: str, value: Value, ways: tuple[Facts, ...], path: Path) -> Iterator[Finding]:
         """What stands inside of the value: a component, a recipe's mapping, a model of the schema, or a list of these."""
@@ -160,11 +162,11 @@ class _Walk:
             if isinstance(item, Unresolved):
                 continue
             if names and isinstance(item, dict):
-                yield from self.mapping(item, scopes.models(self.schema, names, f"`{key}`"), place)
+                yield from self.mapping(item, scopes.models(*self.at, names, f"`{key}`"), place)
             elif component or (isinstance(item, dict) and self.layout.component in item):
                 yield from self.component(key, item, place, required=component)
             elif isinstance(item, dict) and self.subject.recipe is not None and len(path) == 1:
-                scope = scopes.recipe(self.schema, self.layout, self.subject.recipe, key)
+                scope = scopes.recipe(*self.at, self.layout.root, self.subject.recipe, key)
                 if scope.keys:
                     yield from self.mapping(item, scope, place)
 
@@ -196,15 +198,14 @@ class _Walk:
                 message = f"`{selector}` is a dotted path such as torch.optim.AdamW, not {_shown(name)}."
                 yield self.subject.finding("FT017", (*path, selector), message)
             return
-        given = scopes.injected(self.subject.framework.name, self.subject.version, self.layout.root)
-        scope = scopes.component(self.schema, self.layout, name, given)
+        scope = scopes.component(*self.at, self.layout, name)
         if scope is None:
             yield from unknown.component(self.subject, name, (*path, selector))
             return
         demands = None
         if self.subject.recipe is not None and isinstance(path[0], str):
             parent = ".".join(str(part) for part in path if isinstance(part, str))
-            demands = scopes.recipe(self.schema, self.layout, self.subject.recipe, parent)
+            demands = scopes.recipe(*self.at, self.layout.root, self.subject.recipe, parent)
             demands = demands._replace(required=tuple(one for one in demands.required if one in scope.keys))
         yield from self.mapping(value, scope, path, demands)
 
