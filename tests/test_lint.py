@@ -399,16 +399,21 @@ def test_api() -> None:
     assert [one.code for one in ftmigrate.lint("a.yaml", select=("FT1",))] == ["FT105"]
 
 
-@pytest.mark.parametrize(
-    "path",
-    [path for path in sorted((FIXTURES / "torchtune").rglob("*.yaml")) if path.name != "cases.yaml"],
-    ids=lambda path: path.name,
-)
-def test_what_convert_writes_lints_clean(path: Path) -> None:
-    result = api.convert(str(path), "axolotl")
+CONVERTED = [
+    pytest.param(path, source, target, id=f"{path.stem}-to-{target}")
+    for source, target in (("torchtune", "axolotl"), ("axolotl", "torchtune"))
+    for path in sorted((FIXTURES / source).rglob("*.yaml"))
+    if path.name != "cases.yaml"
+]
+
+
+@pytest.mark.parametrize(("path", "source", "target"), CONVERTED)
+def test_what_convert_writes_lints_clean(path: Path, source: str, target: str) -> None:
+    result = api.convert(str(path), target, source)
     for name, text in result.files.items():
         if not name.endswith(".yaml"):
             continue
-        found = engine.lint(text.encode(), name, Job("axolotl", isolated=True))
+        found = engine.lint(text.encode(), name, Job(target, isolated=True))
         assert found is not None
+        assert found.faults == ()
         assert [one for one in found.diagnostics if str(one.severity) != "info"] == []
