@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -306,6 +307,21 @@ def test_sarif_has_regions_rules_and_fixes(capsys: pytest.CaptureFixture[str]) -
         run["results"][1]["fixes"][0]["artifactChanges"][0]["replacements"][0]["insertedContent"]["text"]
         == "weight_decay"
     )
+
+
+def test_sarif_is_valid(capsys: pytest.CaptureFixture[str]) -> None:
+    """FTMIGRATE_SARIF_SCHEMA names the official sarif-schema-2.1.0.json."""
+    told = os.environ.get("FTMIGRATE_SARIF_SCHEMA")
+    if not told:
+        pytest.skip("FTMIGRATE_SARIF_SCHEMA names no schema")
+    import jsonschema
+
+    wanted = json.loads(Path(told).read_text(encoding="utf-8"))
+    write("a b.yaml", BAD)
+    write("c.yaml", "a: [")
+    for paths in (["a b.yaml", "c.yaml"], [write("d.yaml", AXOLOTL)]):
+        _, out, _ = lint(*paths, "--format", "sarif", capsys=capsys)
+        jsonschema.validators.validator_for(wanted)(wanted).validate(json.loads(out))
 
 
 def test_statistics(capsys: pytest.CaptureFixture[str]) -> None:
