@@ -120,7 +120,7 @@ def test_a_fault_of_ours_is_status_3(capsys: pytest.CaptureFixture[str], monkeyp
     def broken(_: object) -> list[object]:
         raise ZeroDivisionError("on purpose")
 
-    monkeypatch.setattr(checks.CHECKS, "found", [(("FT101",), broken, True), *checks.CHECKS.found])
+    monkeypatch.setattr(checks.CHECKS, "found", [(("FT101",), broken), *checks.CHECKS.found])
     write("a.yaml", AXOLOTL.replace("num_epochs: 3", "num_epochs: 0"))
     status, out, err = lint("a.yaml", capsys=capsys)
     assert status == 3
@@ -249,7 +249,7 @@ def test_a_baseline_hides_what_is_known(capsys: pytest.CaptureFixture[str]) -> N
     lint("a.yaml", "--format", "json", "--output-file", "known.json", capsys=capsys)
     assert lint("a.yaml", "--baseline", "known.json", capsys=capsys)[0] == 0
     write("a.yaml", "# moved\n" + AXOLOTL.replace("num_epochs: 3", "num_epochs: 0") + "weight_decai: 1\n")
-    status, out, _ = lint("a.yaml", "--baseline", "known.json", capsys=capsys)
+    status, out, _ = lint("./a.yaml", "--baseline", "known.json", capsys=capsys)
     assert status == 1
     assert "FT105" in out
     assert "FT010" not in out
@@ -370,6 +370,16 @@ def test_fixes_of_standard_input_go_to_standard_output(
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(text.encode())))
     _, out, _ = lint("-", "--fix", capsys=capsys)
     assert out == text.replace("warmup_steps: 1", "warmup_steps: 2")
+
+
+def test_what_is_left_goes_beside_a_repaired_standard_input(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = AXOLOTL.replace("num_epochs: 3", "num_epochs: 0")
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(text.encode())))
+    status, out, err = lint("-", "--fix", capsys=capsys)
+    assert (status, out) == (1, text)
+    assert "FT105" in err
 
 
 def test_the_earlier_of_two_equal_lines_goes(capsys: pytest.CaptureFixture[str]) -> None:

@@ -58,6 +58,9 @@ def test_fixes_repair_and_stay(code: str, example: Example) -> None:
     if not fixable:
         pytest.skip("this example has no fix")
     assert RULES[code].fix
+    if RULES[code].fix in ("safe", "unsafe"):
+        kinds = {one.fix.safe for one in fixable if one.fix is not None}
+        assert kinds == {RULES[code].fix == "safe"}
     unsafe = wanted._replace(fix="unsafe")
     done = engine.lint(whole(example), "example.yaml", unsafe)
     assert done is not None

@@ -64,7 +64,8 @@ def _work(args: argparse.Namespace) -> Totals:
     known = _baseline(args.baseline) if args.baseline else None
     fail_on = _fail_on(args)
     stream = args.format == "text" and not args.output_file and not args.statistics and not args.diff
-    paint = Paint(sys.stdout)
+    out = sys.stderr if STDIN in args.paths and (args.fix or args.unsafe_fixes) else sys.stdout
+    paint = Paint(out)
     for result, named in _results(args, job):
         if result is None:
             if named:
@@ -84,7 +85,7 @@ def _work(args: argparse.Namespace) -> Totals:
         for one in result.diagnostics if known is None else _new(result.diagnostics, known):
             totals.failing = totals.failing or RANK[one.severity] >= RANK[fail_on]
             if stream:
-                sys.stdout.write(text.finding(one, paint))
+                out.write(text.finding(one, paint))
             totals.diagnostics.append(one._replace(source="") if stream else one)
     _tell(args, totals, stream)
     return totals
@@ -198,7 +199,7 @@ def _baseline(name: str) -> dict[tuple[str, str, str], int]:
 
     try:
         found = json.loads(Path(name).read_text(encoding="utf-8"))["diagnostics"]
-        keys = [(str(one["path"]), str(one["code"]), _without_lines(one["message"])) for one in found]
+        keys = [(os.path.normpath(one["path"]), str(one["code"]), _without_lines(one["message"])) for one in found]
     except OSError as error:
         raise Failed(f"{name}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError):
@@ -217,7 +218,7 @@ def _without_lines(message: str) -> str:
 
 def _new(found: Sequence[Diagnostic], known: dict[tuple[str, str, str], int]) -> Iterator[Diagnostic]:
     for one in found:
-        key = (one.path, one.code, _without_lines(one.message))
+        key = (os.path.normpath(one.path), one.code, _without_lines(one.message))
         if known.get(key, 0):
             known[key] -= 1
         else:

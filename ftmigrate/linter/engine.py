@@ -151,7 +151,7 @@ def _findings(subject: Subject, job: Job, faults: list[str]) -> Iterator[Finding
     for found in subject.document.warnings:
         yield textual.finding(found, subject.lines)
     framework = rules.of(subject.framework.name)
-    for codes, check, _ in (*rules.shared().checks, *framework.checks):
+    for codes, check in (*rules.shared().checks, *framework.checks):
         if not any(rules.selected(code, job.select, job.ignore) for code in codes):
             continue
         try:

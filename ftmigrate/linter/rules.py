@@ -43,19 +43,19 @@ Check: TypeAlias = "Callable[[Subject], Iterable[Finding]]"
 
 
 class Checks:
-    """Checks in the order of their registration, each with the codes it may yield. needs_run: it reads settings."""
+    """Checks in the order of their registration, each with the codes it may yield."""
 
     def __init__(self) -> None:
-        self.found: list[tuple[tuple[str, ...], Check, bool]] = []
+        self.found: list[tuple[tuple[str, ...], Check]] = []
 
-    def __call__(self, *codes: str, run: bool = True) -> Callable[[Check], Check]:
+    def __call__(self, *codes: str) -> Callable[[Check], Check]:
         def register(check: Check) -> Check:
-            self.found.append((codes, check, run))
+            self.found.append((codes, check))
             return check
 
         return register
 
-    def __iter__(self) -> Iterator[tuple[tuple[str, ...], Check, bool]]:
+    def __iter__(self) -> Iterator[tuple[tuple[str, ...], Check]]:
         return iter(self.found)
 
 
@@ -76,7 +76,7 @@ class RuleSet(NamedTuple):
 SHARED: tuple[Rule, ...] = (
     # the text
     Rule("FT001", "syntax", ERROR),
-    Rule("FT002", "duplicate-key", ERROR, "unsafe"),
+    Rule("FT002", "duplicate-key", ERROR, "sometimes"),
     Rule("FT003", "unreadable-text", ERROR),
     Rule("FT004", "unfilled-template", ERROR),
     Rule("FT005", "merge-conflict", ERROR),

@@ -21,7 +21,7 @@ _FALSY: tuple[Any, ...] = (None, False, 0, "", [], {})
 _SHOWN = 8
 
 
-@CHECKS(*CODES, run=False)
+@CHECKS(*CODES)
 def schema(subject: Subject) -> Iterator[Finding]:
     """The whole document, from the top."""
     layout = subject.framework.layout

@@ -21,7 +21,7 @@ _NONE = frozenset(("None", "none", "NONE", "nil", "Nil"))
 _WHOLE = frozenset(("int", "float"))
 
 
-@CHECKS("FT030", "FT031", "FT032", "FT033", "FT034", run=False)
+@CHECKS("FT030", "FT031", "FT032", "FT033", "FT034")
 def scalars(subject: Subject) -> Iterator[Finding]:
     """Every plain scalar of the file whose text reads otherwise than it looks."""
     for leaf in subject.document.leaves.values():

@@ -26,7 +26,7 @@ _WINDOWS = r"[A-Za-z]:\\+Users\\+(?!shared\b)[\w.-]+"
 _SHORTEST = 12
 
 
-@CHECKS("FT040", "FT041", "FT042", run=False)
+@CHECKS("FT040", "FT041", "FT042")
 def words(subject: Subject) -> Iterator[Finding]:
     """One pass over all texts of the file."""
     homes: list[Leaf] = []
