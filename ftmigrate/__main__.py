@@ -1,7 +1,5 @@
 """`python -m ftmigrate`."""
 
-import sys
+from ftmigrate.cli import start
 
-from ftmigrate.cli import main
-
-sys.exit(main())
+start()

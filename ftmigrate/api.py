@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ftmigrate import launches
 from ftmigrate.conversion import Conversion
@@ -21,6 +22,9 @@ from ftmigrate.launches import SeveralCommands as SeveralCommands
 from ftmigrate.launches import UnreadableError as UnreadableError
 from ftmigrate.run.model import Run
 from ftmigrate.scripts import is_script
+
+if TYPE_CHECKING:
+    from ftmigrate.linter.diagnostic import Diagnostic
 
 STDIN = "-"
 
@@ -158,6 +162,28 @@ def convert(
     context = Context(recipe, world_size, rows)
     registry.check_recipe(source.framework, source.version, recipe)
     return convert_document(source.document, (source.framework, source.version), target, context, name, exact=exact)
+
+
+def lint(
+    path: str,
+    framework: str | None = None,
+    *,
+    select: Sequence[str] = (),
+    ignore: Sequence[str] = (),
+    recipe: str | None = None,
+    world_size: int | None = None,
+    rows: int | None = None,
+) -> list[Diagnostic]:
+    """What is wrong in a config; empty also for a file that is no config of a framework known here.
+
+    Codes and their prefixes are selected and ignored. Raises UnreadableError for a file that cannot be opened.
+    """
+    from ftmigrate.linter import engine
+
+    data, name = _bytes(path)
+    job = engine.Job(framework, tuple(select), tuple(ignore), context=Context(recipe, world_size, rows))
+    found = engine.lint(data, name, job)
+    return found.diagnostics if found is not None else []
 
 
 def default_name(path: str, target: Framework, launch: Launched | None = None) -> str:

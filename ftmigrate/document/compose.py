@@ -10,7 +10,6 @@ import yaml
 from .codes import Code, error
 from .model import DocumentError, Position
 from .scalars import MAP, PYYAML, SEQ, STR, Dialect, resolver
-from .syntax import syntax_error
 from .text import Lines
 
 MAX_DEPTH = 100
@@ -75,6 +74,8 @@ def compose(text: str, dialect: Dialect, lines: Lines) -> yaml.Node | None:
     try:
         root: yaml.Node | None = machine.get_single_node()
     except yaml.YAMLError as cause:
+        from .syntax import syntax_error
+
         raise syntax_error(cause, lines, kind) from None
     except RecursionError:
         raise too_deep(Position(1, 1)) from None

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import yaml
 
-from . import template
 from .codes import Code, error, warning
 from .compose import MAX_DEPTH, position, too_deep
 from .model import Diagnostic, Path, Position, Span, Value
@@ -159,6 +158,8 @@ class Tree:
         return str(value)
 
     def _complex(self, node: yaml.Node) -> Exception:
+        from . import template
+
         at = node.start_mark.index
         for start in (at - 1, at):
             if start >= 0 and self.text[start : start + 2] == "{{":

@@ -10,8 +10,6 @@ from functools import lru_cache
 
 import yaml as pyyaml
 
-from . import interpolation, template
-from . import overrides as command_line
 from .codes import Code, error
 from .comments import Comment, comments
 from .compose import compose, position
@@ -47,9 +45,13 @@ def parse(
 
     applied: Mapping[Path, str] = {}
     if overrides:
+        from . import overrides as command_line
+
         tree, applied = command_line.apply(tree, overrides, dialect, lambda source: value(source, dialect))
     via: _Via = {}
     if dialect is OMEGACONF and ("${" in text or "???" in text or overrides):
+        from . import interpolation
+
         missing = reader.warnings if lenient else None
         tree, via = interpolation.resolve(tree, lambda path, part: _place(reader, path, part, applied), missing)
     notes = comments(root, text, lines.starts)
@@ -72,6 +74,9 @@ def build(
 
     Raises DocumentError, for what only the overrides can be the reason.
     """
+    from . import interpolation
+    from . import overrides as command_line
+
     tree, applied = command_line.apply(tree, overrides, dialect, lambda source: value(source, dialect))
     raws = dict(walk(tree))
     missing: list[Diagnostic] = []
@@ -121,6 +126,8 @@ def _not_a_mapping(root: pyyaml.Node, lines: Lines) -> Exception:
     place = lines.position(root.start_mark.index)
     if isinstance(root, pyyaml.SequenceNode):
         return error(Code.NOT_A_MAPPING, "The file is a list; a config is made of `key: value` lines.", place)
+    from . import template
+
     found = template.marker(lines, [place.line], place.line)
     if found is not None:
         return error(Code.TEMPLATE, template.message(lines.text, found[0]), lines.position(found[0]))

@@ -6,19 +6,19 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import cache
 from typing import TYPE_CHECKING, TypeAlias
 
 from ftmigrate import schema
-from ftmigrate.document.model import Document, Path, Unresolved, Value, from_tree
-from ftmigrate.frameworks.launch import Launch
-from ftmigrate.frameworks.table import Table
-from ftmigrate.run.model import Run
-from ftmigrate.scripts.shell import Command as ShellCommand
 
 if TYPE_CHECKING:
     from ftmigrate.document.edit import Edit
+    from ftmigrate.document.model import Document, Path, Unresolved, Value
+    from ftmigrate.frameworks.launch import Launch
+    from ftmigrate.frameworks.table import Table
+    from ftmigrate.linter.rules import RuleSet
+    from ftmigrate.run.model import Run
+    from ftmigrate.scripts.shell import Command as ShellCommand
 
 ENTRY_POINTS = "ftmigrate.frameworks"
 
@@ -48,7 +48,7 @@ class Framework:
     launch reads a shell command that may start one of its runs. shipped gives a config that the framework itself ships,
     by its name, at a version and with overrides; shipped_hint what may have been meant where there is none. edit
     rewrites a config's own text into one that reads as a wanted tree (`document.edit.rewrite` in its dialect), which
-    makes its configs upgradable.
+    makes its configs upgradable. rules gives the lint rules of its own.
     """
 
     name: str
@@ -67,6 +67,7 @@ class Framework:
     shipped_hint: Callable[[str, str], str] = lambda _name, _version: ""
     layout: schema.Layout = field(default_factory=schema.Layout)
     edit: Editor | None = None
+    rules: Callable[[], RuleSet] | None = None
 
     def versions(self) -> list[str]:
         return schema.versions(self.name)
@@ -79,6 +80,8 @@ class Framework:
 
 class UnknownFramework(Exception):
     def __init__(self, name: str) -> None:
+        from difflib import get_close_matches
+
         close = get_close_matches(name, names(), 1)
         hint = f"; did you mean {close[0]}?" if close else "."
         super().__init__(f"{name} is no framework known here{hint} Known: {', '.join(names())}.")
@@ -109,6 +112,8 @@ def check_recipe(framework: Framework, version: str, told: str | None) -> None:
     """Raises schema.UnknownRecipe for a recipe that a version of a framework with recipes does not have."""
     if told is None:
         return
+    from ftmigrate.document.model import from_tree
+
     pinned = schema.load(framework.name, version)
     known = schema.recipes(pinned, framework.layout)
     name, _ = framework.table(version).recipe_of(from_tree({}), told)

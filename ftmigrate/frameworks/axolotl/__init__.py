@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ftmigrate.document.model import Document, Path, Unresolved, Value
 from ftmigrate.frameworks.registry import Command, Framework
-from ftmigrate.frameworks.table import Table
-from ftmigrate.run.model import Run, Symbol
 from ftmigrate.schema import Layout
 
 if TYPE_CHECKING:
     from ftmigrate.document.edit import Edit
+    from ftmigrate.document.model import Document, Path, Unresolved, Value
+    from ftmigrate.frameworks.table import Table
+    from ftmigrate.linter.rules import RuleSet
+    from ftmigrate.run.model import Run
 
 _TELLING = ("base_model", "micro_batch_size", "datasets", "sequence_len", "num_epochs", "gradient_accumulation_steps")
 
@@ -35,6 +36,8 @@ def _detect(document: Document) -> int:
 
 def _commands(run: Run, path: str) -> tuple[Command, ...]:
     """axolotl/cli/main.py: the launcher's own arguments stand behind `--`."""
+    from ftmigrate.run.model import Symbol
+
     world, nodes = run["parallel.world_size"], run["launch.nodes"]
     if run["parallel.strategy"] == "single":
         found = [Command("train", f"axolotl train {path} --launcher python")]
@@ -86,6 +89,12 @@ def _edit(
     return rewrite(document, PYYAML, wanted, renamed, after)
 
 
+def _rules() -> RuleSet:
+    from ftmigrate.frameworks.axolotl.rules import RULES
+
+    return RULES
+
+
 FRAMEWORK = Framework(
     name="axolotl",
     title="Axolotl",
@@ -100,4 +109,5 @@ FRAMEWORK = Framework(
     mark=r"""(?m)(?:^\s*|[{,]\s*)["']?base_model["']?\s*:""",
     layout=Layout(plugins="plugins", lax=True),
     edit=_edit,
+    rules=_rules,
 )

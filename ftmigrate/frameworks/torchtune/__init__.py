@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from ftmigrate.document.model import Document, Unresolved, Value
-from ftmigrate.frameworks.launch import Launch
 from ftmigrate.frameworks.registry import Command, Framework
-from ftmigrate.frameworks.table import Table
-from ftmigrate.run.model import Run
 from ftmigrate.schema import Layout
-from ftmigrate.scripts.shell import Command as ShellCommand
+
+if TYPE_CHECKING:
+    from ftmigrate.document.model import Document, Unresolved, Value
+    from ftmigrate.frameworks.launch import Launch
+    from ftmigrate.frameworks.table import Table
+    from ftmigrate.linter.rules import RuleSet
+    from ftmigrate.run.model import Run
+    from ftmigrate.scripts.shell import Command as ShellCommand
 
 
 def _table(version: str) -> Table:
@@ -64,6 +68,12 @@ def _shipped_hint(name: str, version: str) -> str:
     return hint(name, version)
 
 
+def _rules() -> RuleSet:
+    from ftmigrate.frameworks.torchtune.rules import RULES
+
+    return RULES
+
+
 FRAMEWORK = Framework(
     name="torchtune",
     title="torchtune",
@@ -80,4 +90,5 @@ FRAMEWORK = Framework(
     shipped=_shipped,
     shipped_hint=_shipped_hint,
     layout=Layout(root="recipe ", component="_component_", interpolated=True),
+    rules=_rules,
 )

@@ -1,0 +1,243 @@
+"""Lint rules of Axolotl's own: what its loader lets through and its run does otherwise (files named on the pages)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from ftmigrate.linter import scopes
+from ftmigrate.linter.rules import ERROR, INFO, WARNING, Checks, Finding, Rule, RuleSet
+from ftmigrate.linter.subject import Subject
+from ftmigrate.linter.types import NUMBER
+
+CHECKS = Checks()
+_TABLE = (
+    Rule("AX001", "warmup-of-one", INFO, "safe"),
+    Rule("AX002", "kernels-without-gpu", WARNING),
+    Rule("AX003", "quantised-lora", WARNING, "safe"),
+    Rule("AX004", "targets-said-twice", WARNING),
+    Rule("AX005", "untrained-tokens", WARNING),
+    Rule("AX006", "template-of-another-model", WARNING),
+    Rule("AX007", "grouped-and-packed", WARNING),
+    Rule("AX008", "fan-in-fan-out", WARNING),
+    Rule("AX009", "rate-no-number", ERROR),
+    Rule("AX010", "unknown-plugin", ERROR, "unsafe"),
+    Rule("AX011", "unknown-dataset-type", ERROR, "unsafe"),
+    Rule("AX012", "default-sequence-length", INFO),
+    Rule("AX013", "zero-save-limit", WARNING),
+    Rule("AX014", "no-adapter-targets", ERROR),
+    Rule("AX015", "validation-share", ERROR),
+    Rule("AX016", "reward-rows-packed", ERROR),
+)
+_KERNELS = ("lora_mlp_kernel", "lora_qkv_kernel", "lora_o_kernel", "lora_embedding_kernel")
+_LINEAR = frozenset(("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"))
+# prompt_strategies/ of 0.21.0, with the types of preference data
+_TYPES = (
+    "alpaca", "alpaca_chat", "alpaca_w_system", "bradley_terry", "chat_template", "chatml", "completion", "context_qa",
+    "creative_acr", "explainchoice", "gpteacher", "input_output", "jeopardy", "llama2_chat", "llama3", "metharme",
+    "oasst", "orcamini", "pretrain", "pygmalion", "reflection", "stepwise_supervised", "summarizetldr",
+    "user_defined", "zephyr", "passthrough",
+)  # fmt: skip
+# instruction-tuned models by name, with the templates that are theirs or that take the tokenizer's own
+_TEMPLATES = (
+    (r"(?i)llama-3(\.\d)?-.*instruct", ("llama3", "llama3_2_vision")),
+    (r"(?i)llama-2-.*chat", ()),
+    (r"(?i)mistral.*instruct|mixtral.*instruct", ("mistral_v1", "mistral_v2v3", "mistral_v3_tekken", "mistral_v7_tekken")),
+    (r"(?i)qwen2.*instruct", ("qwen_25", "chatml", "qwen2_vl")),
+    (r"(?i)gemma-(2-)?\d+b-it", ("gemma",)),
+    (r"(?i)phi-3-.*instruct", ("phi_3",)),
+)  # fmt: skip
+
+
+@CHECKS("AX001")
+def warmup(subject: Subject) -> Iterator[Finding]:
+    if subject.value("warmup_steps") == 1 and not isinstance(subject.value("warmup_steps"), bool):
+        message = "A warmup of 1 step is run as 2: the first step has a learning rate of 0, the second half of it. Write 2 or 0."
+        fix = subject.replace(("warmup_steps",), "2", safe=True, title="write what is run: 2")
+        yield subject.finding("AX001", ("warmup_steps",), message, fix=fix)
+
+
+@CHECKS("AX002")
+def kernels(subject: Subject) -> Iterator[Finding]:
+    tree = subject.document.tree
+    if tree.get("adapter") not in ("lora", "qlora") or any(tree.get(key) is not None for key in _KERNELS):
+        return
+    if tree.get("bf16") is not False or tree.get("fp16") or tree.get("rl") or tree.get("trust_remote_code"):
+        return
+    if tree.get("lora_dropout"):
+        return
+    message = (
+        "Axolotl switches its fused adapter kernels on by itself, and they need a GPU; this run, in full precision, looks as if "
+        f"it had none. Write false for {', '.join(_KERNELS)}."
+    )
+    yield subject.finding("AX002", ("adapter",), message, key=True)
+
+
+@CHECKS("AX003")
+def quantised(subject: Subject) -> Iterator[Finding]:
+    if subject.value("adapter") == "lora" and subject.value("load_in_4bit") is True:
+        message = "`adapter: lora` with `load_in_4bit: true` is run as qlora: the base weights are 4-bit. Say so, or load them whole."
+        yield subject.finding("AX003", ("adapter",), message, fix=subject.replace(("adapter",), "qlora", safe=True))
+
+
+@CHECKS("AX004")
+def twice(subject: Subject) -> Iterator[Finding]:
+    named = subject.value("lora_target_modules")
+    if (
+        subject.value("lora_target_linear") is True
+        and isinstance(named, list)
+        and named
+        and set(map(str, named)) < _LINEAR
+    ):
+        message = (
+            "`lora_target_linear` adapts all linear layers, so the list restricts nothing. Keep the one that is meant: the list "
+            "alone for these layers, or `lora_target_linear` alone for all."
+        )
+        yield subject.finding("AX004", ("lora_target_modules",), message, key=True)
+
+
+@CHECKS("AX005")
+def tokens(subject: Subject) -> Iterator[Finding]:
+    tree = subject.document.tree
+    added = tree.get("tokens")
+    if not isinstance(added, list) or not added or tree.get("adapter") not in ("lora", "qlora"):
+        return
+    kept = tree.get("lora_modules_to_save")
+    if tree.get("peft_trainable_token_indices") or (
+        isinstance(kept, list) and {"embed_tokens", "wte"} & set(map(str, kept))
+    ):
+        return
+    message = (
+        f"{len(added)} tokens are added, but their embeddings are not trained: they stay what they were made of. "
+        "Add `lora_modules_to_save: [embed_tokens, lm_head]`."
+    )
+    yield subject.finding("AX005", ("tokens",), message, key=True)
+
+
+@CHECKS("AX006")
+def template(subject: Subject) -> Iterator[Finding]:
+    told, model = subject.value("chat_template"), subject.value("base_model")
+    if not isinstance(told, str) or not isinstance(model, str) or told.startswith(("tokenizer_default", "jinja")):
+        return
+    for pattern, own in _TEMPLATES:
+        if re.search(pattern, model) and told not in own:
+            hint = f", such as {own[0]}" if own else ""
+            message = (
+                f"`chat_template: {told}` on {model}, which was tuned with turns of another form: it must unlearn those. "
+                f"Use its own{hint} or tokenizer_default."
+            )
+            yield subject.finding("AX006", ("chat_template",), message)
+            return
+
+
+@CHECKS("AX007")
+def grouped(subject: Subject) -> Iterator[Finding]:
+    if subject.value("group_by_length") is True and subject.value("sample_packing") is True:
+        message = "`group_by_length` has no effect with `sample_packing`: packs all have the same length."
+        yield subject.finding("AX007", ("group_by_length",), message, key=True)
+
+
+@CHECKS("AX008")
+def fan(subject: Subject) -> Iterator[Finding]:
+    model = str(subject.value("base_model"))
+    if subject.value("lora_fan_in_fan_out") is True and not re.search(r"(?i)gpt-?2|distilgpt", model):
+        message = "`lora_fan_in_fan_out` is for the transposed layers of GPT-2; on other models adapters are put on the wrong way round."
+        yield subject.finding("AX008", ("lora_fan_in_fan_out",), message, key=True)
+
+
+@CHECKS("AX009")
+def rate(subject: Subject) -> Iterator[Finding]:
+    for key in ("learning_rate", "embedding_lr", "loraplus_lr_ratio"):
+        value = subject.value(key)
+        if isinstance(value, str) and not NUMBER.match(value):
+            yield subject.finding("AX009", (key,), f"`{key}: {value}` is no number. Write it as 2e-5 or 0.00002.")
+
+
+@CHECKS("AX010")
+def plugins(subject: Subject) -> Iterator[Finding]:
+    listed = subject.value("plugins")
+    known: set[str] = set()
+    for name in subject.schema.names(scopes.PLUGIN):
+        about = subject.schema.keys(name).get("", {})
+        known |= {str(about.get("plugin")), *about.get("also", ())}
+    for one in listed if isinstance(listed, list) and known else ():
+        if not isinstance(one, str) or one in known or not one.startswith("axolotl."):
+            continue
+        from difflib import get_close_matches
+
+        close = get_close_matches(one, sorted(known), 1, 0.7)
+        hint = f"; did you mean `{close[0]}`?" if close else "."
+        message = f"`{one}` is no plugin of Axolotl {subject.version}{hint} The run stops when it is loaded."
+        yield subject.finding("AX010", ("plugins",), message)
+
+
+@CHECKS("AX011")
+def types(subject: Subject) -> Iterator[Finding]:
+    for key in ("datasets", "test_datasets"):
+        listed = subject.value(key)
+        for index, one in enumerate(listed if isinstance(listed, list) else ()):
+            told = one.get("type") if isinstance(one, dict) else None
+            if not isinstance(told, str) or not told:
+                continue
+            head = told.partition(":")[0].partition(".")[0]
+            if head == "sharegpt":
+                message = "`type: sharegpt` was removed: use `chat_template` with `field_messages: conversations` and a mapping of from and value."
+                yield subject.finding("AX011", (key, index, "type"), message)
+                continue
+            from difflib import get_close_matches
+
+            close = [] if head in _TYPES else get_close_matches(head, _TYPES, 1, 0.8)
+            if close:
+                message = f"`type: {told}` is no prompt strategy of Axolotl's; did you mean `{close[0]}`?"
+                fix = subject.replace((key, index, "type"), close[0] + told[len(head) :], safe=False)
+                yield subject.finding("AX011", (key, index, "type"), message, fix=fix)
+
+
+@CHECKS("AX012")
+def length(subject: Subject) -> Iterator[Finding]:
+    tree = subject.document.tree
+    if "sequence_len" not in tree and isinstance(tree.get("datasets"), list):
+        message = "`sequence_len` is not said, so it is 512: longer rows are dropped. Write it."
+        yield subject.finding("AX012", None, message)
+
+
+@CHECKS("AX013")
+def limit(subject: Subject) -> Iterator[Finding]:
+    value = subject.value("save_total_limit")
+    if value == 0 and not isinstance(value, bool):
+        message = "`save_total_limit: 0` does not mean none: it counts as not said, and 4 checkpoints are kept."
+        yield subject.finding("AX013", ("save_total_limit",), message)
+
+
+@CHECKS("AX014")
+def untargeted(subject: Subject) -> Iterator[Finding]:
+    tree = subject.document.tree
+    if tree.get("adapter") not in ("lora", "qlora") or tree.get("lora_model_dir"):
+        return
+    if any(tree.get(key) for key in ("lora_target_linear", "lora_target_modules", "lora_target_parameters")):
+        return
+    message = "The adapter has no layers: nothing says which get one. Add `lora_target_linear: true`, or `lora_target_modules`."
+    yield subject.finding("AX014", ("adapter",), message, key=True)
+
+
+@CHECKS("AX015")
+def share(subject: Subject) -> Iterator[Finding]:
+    value = subject.value("val_set_size")
+    if (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and (value < 0 or (value > 1 and value != int(value)))
+    ):
+        message = f"`val_set_size: {value}` is neither a share of the rows (0 to 1) nor a number of rows."
+        yield subject.finding("AX015", ("val_set_size",), message)
+
+
+@CHECKS("AX016")
+def packed(subject: Subject) -> Iterator[Finding]:
+    if subject.value("rl") and subject.value("sample_packing") is True:
+        message = f"`sample_packing` does not work with `rl: {subject.value('rl')}`: Axolotl stops. Switch it off."
+        yield subject.finding("AX016", ("sample_packing",), message)
+
+
+RULES = RuleSet(_TABLE, CHECKS, str(Path(__file__).parent / "rules.md"))

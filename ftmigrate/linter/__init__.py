@@ -1,0 +1,1 @@
+"""The linter: rules over a document, its schema at the pinned version, and the run that it describes."""

@@ -1,0 +1,288 @@
+"""What an unknown key is: misspelt, of another level, of another framework, newer, removed, or read by nobody here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from ftmigrate import schema
+from ftmigrate.document.model import Path, Severity, Value
+from ftmigrate.linter import rules, scopes
+from ftmigrate.linter.rules import Finding
+from ftmigrate.linter.scopes import Scope
+from ftmigrate.linter.subject import Subject
+from ftmigrate.schema import SECTION, Facts
+
+_NEAR = 0.8
+_SHOWN = 3
+
+
+def near(key: str, known: Iterable[str], beside: Any) -> str | None:
+    """The known key that was probably meant, unless it stands in the mapping already."""
+    taken = set(beside) if isinstance(beside, dict) else set()
+    names = [name for name in known if name and name not in taken]
+    plain = {name.lower().replace("-", "_"): name for name in names}
+    exact = plain.get(key.lower().replace("-", "_").strip())
+    if exact is not None:
+        return exact
+    from difflib import get_close_matches
+
+    close = get_close_matches(key, names, 1, _NEAR if len(key) > 4 else 0.74)
+    return close[0] if close else None
+
+
+def near_value(value: Value, allowed: Iterable[str]) -> str | None:
+    """The allowed value that was probably meant."""
+    if not isinstance(value, str):
+        return None
+    from difflib import get_close_matches
+
+    listed = list(allowed)
+    plain = {one.lower().replace("-", "_"): one for one in listed}
+    exact = plain.get(value.lower().replace("-", "_").strip())
+    close = [exact] if exact is not None else get_close_matches(value, listed, 1, 0.7)
+    return close[0] if close else None
+
+
+class Told(NamedTuple):
+    """A finding, and the key that was meant by the strange one."""
+
+    finding: Finding
+    meant: str | None = None
+
+
+def tell(subject: Subject, key: str, scope: Scope, path: Path) -> Told:
+    """What is told of a key that its mapping does not have."""
+    beside = subject.value(*path[:-1]) if len(path) > 1 else subject.document.tree
+    close = near(key, scope.keys, beside)
+    finding = _tell(subject, key, scope, path, close)
+    return Told(finding, close if finding.code in ("FT010", "FT022") else None)
+
+
+def _tell(subject: Subject, key: str, scope: Scope, path: Path, close: str | None) -> Finding:
+    title, version = subject.framework.title, subject.version
+    where = "" if scope.what == "the top level" else f" in {scope.what}"
+    head = f"`{key}` is no key of {title} {version}{where}"
+    if key in scope.plugins:
+        message = f"`{key}` is read with the plugin {scope.plugins[key]} only, which `plugins` does not list."
+        return subject.finding("FT015", path, message, key=True)
+    lifetime = _lifetime(subject, key, path)
+    if lifetime is not None:
+        return lifetime
+    other = _readers(subject, key) if len(path) == 1 else []
+    if other:
+        shown = ", ".join(other[:_SHOWN]) + (f" and {len(other) - _SHOWN} more" if len(other) > _SHOWN else "")
+        message = f"`{key}` is never read by the recipe {subject.recipe}, so it has no effect; read by {shown}."
+        hint = f" Did you mean `{close}`?" if close else " Remove it, or name the recipe with --recipe."
+        return subject.finding("FT015", path, message + hint, key=True)
+    refused = scope.refused
+    severity = Severity.ERROR if refused else None
+    effect = f"{title} stops at it" if refused else f"{title} passes it over, and what it says has no effect"
+    foreign = _foreign(subject, key) if len(path) == 1 else ""
+    if foreign:
+        return subject.finding("FT012", path, f"{head}; {foreign} {effect}.", key=True)
+    if close:
+        code = "FT022" if scope.component else "FT010"
+        fix = subject.rename(path, close, safe=False)
+        return subject.finding(
+            code, path, f"{head}; did you mean `{close}`? {effect}.", key=True, fix=fix, severity=severity
+        )
+    level = _level(subject, key, path)
+    if level:
+        return subject.finding("FT011", path, f"{head}, but of {level}: move it there. {effect}.", key=True, severity=severity)  # fmt: skip
+    code = "FT022" if scope.component else "FT010"
+    hint = "Remove it." if not scope.component else f"It takes {_listed(scope.keys)}."
+    return subject.finding(code, path, f"{head}. {effect}. {hint}", key=True, severity=severity)
+
+
+def _listed(keys: Mapping[str, object]) -> str:
+    names = [name for name in keys if name and not name.startswith("_")]
+    return ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
+
+
+# --- other versions ---------------------------------------------------------------------------------------------
+
+
+def _sections(subject: Subject, path: Path) -> tuple[str, ...]:
+    """The sections that a mapping's keys come from; none where the schema's layout does not tell."""
+    layout = subject.framework.layout
+    if subject.recipe is not None:
+        if len(path) == 1:
+            return (layout.root + subject.recipe,)
+        name = subject.value(*path[:-1], layout.component or "")
+        return (scopes.COMPONENT + name,) if isinstance(name, str) else ()
+    if len(path) == 1:
+        return (layout.root,)
+    facts: Facts = subject.schema.keys(layout.root).get(str(path[0]), {})
+    return scopes.references(facts) if len([p for p in path if isinstance(p, str)]) == 2 else ()
+
+
+def _lifetime(subject: Subject, key: str, path: Path) -> Finding | None:
+    """Whether other pinned versions have the key in the same place."""
+    sections = _sections(subject, path)
+    versions = subject.framework.versions()
+    at = versions.index(subject.version)
+    having = [
+        index
+        for index, version in enumerate(versions)
+        if any(_alive(schema.load(subject.framework.name, version).keys(name).get(key)) for name in sections)
+    ]
+    title = subject.framework.title
+    later = [index for index in having if index > at]
+    if not having and len(path) == 1 and subject.recipe is not None:
+        root = subject.framework.layout.root
+        later = [index for index in range(at + 1, len(versions)) if _anywhere(subject, versions[index], root, key)]
+        later = [] if _anywhere(subject, subject.version, root, key) else later
+    if later:
+        message = (
+            f"`{key}` is newer than {title} {subject.version}: known since {versions[later[0]]}. "
+            f"{subject.version} passes it over. Say --framework {subject.framework.name}@{versions[later[0]]} if that is meant."
+        )
+        return subject.finding("FT013", path, message, key=True)
+    if having:
+        last = having[-1]
+        facts: Facts = next(
+            found[key]
+            for name in sections
+            if key in (found := schema.load(subject.framework.name, versions[last]).keys(name))
+        )
+        pointer = facts.get("deprecated") or facts.get("removed") or facts.get("alias_of")
+        use = f" Use `{pointer}`." if isinstance(pointer, str) else " Remove it."
+        message = f"`{key}` was removed in {title} {versions[last + 1]}: it has no effect any more.{use}"
+        fix = None
+        if isinstance(pointer, str) and pointer.isidentifier():
+            fix = subject.rename(path, pointer, safe=False)
+        return subject.finding("FT014", path, message, key=True, fix=fix or subject.remove(path, safe=False))
+    return None
+
+
+def _alive(facts: Facts | None) -> bool:
+    """Whether a version has the key, and not only to refuse it."""
+    return facts is not None and not facts.get("removed") and "refused" not in facts
+
+
+def _anywhere(subject: Subject, version: str, root: str, key: str) -> bool:
+    pinned = schema.load(subject.framework.name, version)
+    return any(key in pinned.keys(name) for name in pinned.names(root))
+
+
+def removed_since(subject: Subject, path: Path, facts: Facts) -> str:
+    """` in VERSION` for a key that the schema still names, but as removed."""
+    sections = _sections(subject, path)
+    versions = subject.framework.versions()
+    since = None
+    for version in reversed(versions[: versions.index(subject.version) + 1]):
+        pinned = schema.load(subject.framework.name, version)
+        known = [pinned.keys(name)[path[-1]] for name in sections if path[-1] in pinned.keys(name)]  # type: ignore[index]
+        if not any(one.get("removed") for one in known):
+            break
+        since = version
+    return f" in {since}" if since is not None and since != versions[0] else ""
+
+
+# --- other places -----------------------------------------------------------------------------------------------
+
+
+def _readers(subject: Subject, key: str) -> list[str]:
+    """The recipes that would read a top-level key."""
+    layout = subject.framework.layout
+    if subject.recipe is None:
+        return []
+    return sorted(
+        name.removeprefix(layout.root)
+        for name in subject.schema.names(layout.root)
+        if key in subject.schema.keys(name) and name != layout.root + subject.recipe
+    )
+
+
+def _level(subject: Subject, key: str, path: Path) -> str:
+    """The other level of this config that has the key."""
+    layout = subject.framework.layout
+    root = layout.root + (subject.recipe or "")
+    if len(path) > 1 and key in subject.schema.keys(root):
+        return "the top level"
+    for name, value in subject.document.tree.items():
+        for item in value if isinstance(value, list) else [value]:
+            component = item.get(layout.component or "") if isinstance(item, dict) else None
+            if isinstance(component, str) and key in subject.schema.keys(scopes.COMPONENT + component):
+                return f"`{name}` ({component})"
+    for name, facts in subject.schema.keys(root).items():
+        if name != SECTION and (*path[:1],) != (name,):
+            for section in scopes.references(facts):
+                if key in subject.schema.keys(section):
+                    return f"`{name}`" + (", in each item" if facts.get("list") else "")
+    return ""
+
+
+def _foreign(subject: Subject, key: str) -> str:
+    """Which other framework has such a key, and how this one says the same."""
+    from ftmigrate.frameworks import registry
+    from ftmigrate.frameworks.table import Field
+
+    for name in registry.names():
+        if name == subject.framework.name:
+            continue
+        other = registry.get(name)
+        pinned = schema.load(name, other.newest)
+        roots = pinned.names(other.layout.root) if other.layout.root.endswith(" ") else [other.layout.root]
+        paths = [full for root in roots for full in pinned.keys(root) if full.rpartition(".")[2] == key and full]
+        if not paths:
+            continue
+        means = {e.setting for e in other.table(other.newest).entries if isinstance(e, Field) and e.key in paths}
+        own = [
+            e.key
+            for e in subject.framework.table(subject.version).entries
+            if isinstance(e, Field) and e.setting in means
+        ]
+        same = f" Here it is `{own[0]}`." if own else ""
+        return f"it is one of {other.title}.{same}"
+    return ""
+
+
+# --- components -------------------------------------------------------------------------------------------------
+
+
+def component(subject: Subject, name: str, path: Path) -> Iterator[Finding]:
+    """A component that the version's schema does not have; one of another package is nobody's business here."""
+    title, version = subject.framework.title, subject.version
+    own = subject.framework.name + "."
+    known = [one.removeprefix(scopes.COMPONENT) for one in subject.schema.names(scopes.COMPONENT)]
+    top = {one.partition(".")[0] for one in known}
+    if name.partition(".")[0] not in top:
+        close = near(name, known, None)
+        if "." not in name:
+            hint = f" Did you mean `{close}`?" if close else ""
+            message = f"`{name}` is no dotted path to something that can be called, such as torch.optim.AdamW.{hint}"
+            yield subject.finding(
+                "FT021", path, message, fix=subject.replace(path, close, safe=False) if close else None
+            )
+        elif close is not None:
+            message = f"There is no module `{name.partition('.')[0]}`; did you mean `{close}`?"
+            yield subject.finding("FT021", path, message, fix=subject.replace(path, close, safe=False))
+        return
+    versions = subject.framework.versions()
+    at = versions.index(version)
+    having = [
+        index
+        for index, one in enumerate(versions)
+        if schema.load(subject.framework.name, one).keys(scopes.COMPONENT + name)
+    ]
+    moved = rules.of(subject.framework.name).moved(name)
+    if moved in known:
+        message = f"`{name}` has moved: in {title} {version} it is `{moved}`."
+        yield subject.finding("FT021", path, message, fix=subject.replace(path, moved, safe=True))
+        return
+    if having and having[0] > at:
+        message = f"`{name}` is newer than {title} {version}: it came with {versions[having[0]]}."
+        yield subject.finding("FT021", path, message)
+        return
+    last = [index for index in having if index < at]
+    close = near(name, known, None)
+    hint = f" Did you mean `{close}`?" if close else ""
+    fix = subject.replace(path, close, safe=False) if close else None
+    if last:
+        message = f"`{name}` was removed in {title} {versions[last[-1] + 1]}.{hint}"
+        yield subject.finding("FT021", path, message, fix=fix)
+    elif name.startswith(own) or close is not None:
+        message = f"`{name}` is not part of {title} {version}: the run stops when it is built.{hint}"
+        yield subject.finding("FT021", path, message, fix=fix)

@@ -1,0 +1,231 @@
+"""Linting one file: what it is, every check that is wanted, what is suppressed, and the fixes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from ftmigrate.document.codes import Code
+from ftmigrate.document.model import DocumentError, Position, Severity, Span
+from ftmigrate.document.text import Lines, decode
+from ftmigrate.frameworks import registry, versions
+from ftmigrate.linter import edits, rules, suppression, textual
+from ftmigrate.linter.diagnostic import Diagnostic, Edit, Fix
+from ftmigrate.linter.rules import Finding, Rule
+from ftmigrate.linter.subject import Subject
+
+if TYPE_CHECKING:
+    from ftmigrate.document.model import Document
+    from ftmigrate.frameworks.reader import Context
+    from ftmigrate.frameworks.registry import Framework
+
+_OTHERS = (Code.EMPTY, Code.NOT_A_MAPPING, Code.MULTIPLE_DOCUMENTS)  # whole YAML, and no config of anybody's
+_PASSES = 10
+_BOM = "\ufeff"
+
+
+class Job(NamedTuple):
+    """What is wanted of every file. fix: "" for none, else "safe" or "unsafe". context: what describes the run besides.
+
+    dry: findings are those of the file as it is, though its text after the fixes is wanted.
+    """
+
+    framework: str | None = None
+    select: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    fix: str = ""
+    context: Context | None = None
+    isolated: bool = False
+    dry: bool = False
+
+
+class Result(NamedTuple):
+    """What was found in one file. fixed: the text after the fixes, None where nothing changed. faults: checks that died."""
+
+    path: str
+    diagnostics: list[Diagnostic]
+    framework: str = ""
+    version: str = ""
+    fixed: str | None = None
+    repaired: int = 0
+    faults: tuple[str, ...] = ()
+    unreadable: str = ""
+    text: str = ""
+
+
+def lint(data: bytes, name: str, job: Job | None = None, *, named: bool = True) -> Result | None:
+    """Lint the bytes of a file. None: it is no config of a framework known here.
+
+    `named`: the user named this very file, so text that is not YAML is told even where nothing says whose it is.
+    Raises registry.UnknownFramework, schema.UnknownVersion, suppression.BadProject.
+    """
+    job = job or Job()
+    project = None if job.isolated else suppression.project(Path(name).resolve().parent)
+    told = job.framework or (project.framework if project else None)
+    if project is not None:
+        below = project.ignored_at(Path(name))
+        select = job.select or project.select
+        job = job._replace(select=select, ignore=(*job.ignore, *project.ignore, *below))
+    found = _once(data, name, job, told, named=named)
+    if found is None or not job.fix:
+        return found
+    return _fixed(data, name, job, told, found)
+
+
+def _once(data: bytes, name: str, job: Job, told: str | None, *, named: bool) -> Result | None:
+    try:
+        opened = _open(data, name, told)
+    except DocumentError as error:
+        if told is None and (error.diagnostic.code in _OTHERS or not (named or _marked(data))):
+            return None
+        return _broken(data, name, job, error)
+    if opened is None:
+        return None
+    framework, document = opened
+    version = told.partition("@")[2] if told and "@" in told else _version(framework.name, _folder(name))
+    subject = Subject(document, framework, version, job.context)
+    faults: list[str] = []
+    findings = list(_findings(subject, job, faults))
+    known = rules.by_code(framework.name)
+    diagnostics = list(_told(name, findings, known, subject.lines, job))
+    return Result(name, diagnostics, framework.name, version, faults=tuple(faults), text=document.text)
+
+
+def _folder(name: str) -> str | None:
+    return None if name.startswith("<") else os.path.dirname(os.path.abspath(name))
+
+
+@cache
+def _version(framework: str, folder: str | None) -> str:
+    """The version that is pinned beside a folder's files, else the newest; looked for once a folder."""
+    return versions.find(registry.get(framework), Path(folder, "config") if folder is not None else None)[0]
+
+
+def _marked(data: bytes) -> list[str]:
+    from ftmigrate.directory.walk import marked
+
+    return marked(data)
+
+
+def _open(data: bytes, name: str, told: str | None) -> tuple[Framework, Document] | None:
+    """The framework whose config this most surely is, and the document as it reads it. Raises DocumentError."""
+    if told is not None:
+        framework, _ = registry.resolve(told)
+        return framework, framework.parse(data, name, ())
+    marks = _marked(data)
+    best: tuple[int, Framework, Document] | None = None
+    failure: DocumentError | None = None
+    for candidate in marks or registry.names()[:1]:
+        framework = registry.get(candidate)
+        try:
+            document = framework.parse(data, name, ())
+        except DocumentError as error:
+            failure = failure or error
+            continue
+        score = framework.detect(document)
+        if score and (best is None or score > best[0]):
+            best = (score, framework, document)
+    if best is None:
+        if failure is not None:
+            raise failure
+        return None
+    return best[1], best[2]
+
+
+def _broken(data: bytes, name: str, job: Job, error: DocumentError) -> Result:
+    """What is told of a text that cannot be read as a document: the one reason."""
+    try:
+        text = decode(data)
+    except DocumentError:
+        text = data.decode("utf-8", "replace")
+    lines = Lines(text)
+    known = {rule.code: rule for rule in rules.SHARED}
+    found = [textual.finding(error.diagnostic, lines)]
+    return Result(name, list(_told(name, found, known, lines, job)), text=text)
+
+
+def _findings(subject: Subject, job: Job, faults: list[str]) -> Iterator[Finding]:
+    for found in subject.document.warnings:
+        yield textual.finding(found, subject.lines)
+    framework = rules.of(subject.framework.name)
+    for codes, check in (*rules.shared().checks, *framework.checks):
+        if not any(rules.selected(code, job.select, job.ignore) for code in codes):
+            continue
+        try:
+            yield from check(subject)
+        except Exception as error:
+            faults.append(_fault(codes[0], error))
+
+
+def _fault(code: str, error: Exception) -> str:
+    """A check that died ends neither the run nor the others; the command then exits with 3."""
+    import traceback
+
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"the check {code}: {type(error).__name__}: {error} ({Path(frame.filename).name}:{frame.lineno})"
+
+
+def _told(
+    name: str, findings: Iterable[Finding], known: dict[str, Rule], lines: Lines, job: Job
+) -> Iterator[Diagnostic]:
+    """The findings that are wanted and not suppressed, in the order of the text."""
+    hidden = suppression.comments(lines.text)
+    used: set[int] = set()
+    out: dict[tuple[object, ...], Finding] = {}
+    for finding in findings:
+        rule = known[finding.code]
+        first, last = finding.span.start.line, finding.span.end.line
+        covering = [index for index, one in enumerate(hidden) if one.covers(rule.code, rule.name, first, last)]
+        used.update(covering)
+        if not covering and rules.selected(finding.code, job.select, job.ignore):
+            out.setdefault((finding.span, finding.code, finding.message), finding)
+    if not job.select and rules.selected("FT009", job.select, job.ignore):
+        for index, one in enumerate(hidden):
+            if index not in used:
+                finding = _unused(one, lines)
+                out[finding.span, finding.code, finding.message] = finding
+    for finding in sorted(out.values(), key=lambda one: (one.span, one.code)):
+        rule = known[finding.code]
+        start, end = finding.span
+        severity: Severity = finding.severity or rule.severity
+        yield Diagnostic(
+            name, *start, *end, rule.code, rule.name, severity, finding.message, finding.fix, lines.line(start.line)
+        )
+
+
+def _unused(comment: suppression.Comment, lines: Lines) -> Finding:
+    line = lines.line(comment.line)
+    before = line[: comment.column - 1]
+    span = Span(Position(comment.line, comment.column), Position(comment.line, comment.end_column))
+    start = len(before.rstrip()) + 1
+    alone = start == 1
+    after = (comment.line + 1, 1) if alone and comment.line < len(lines) else (comment.line, comment.end_column)
+    edit = Edit(comment.line, 1 if alone else start, *after, "")
+    told = "nothing" if comment.codes is None else ", ".join(comment.codes)
+    what = "hides nothing" if comment.codes is None else f"hides nothing: there is no {told} to be told here"
+    return Finding("FT009", span, f"This comment {what}. Remove it.", Fix((edit,), True, "remove the comment"))
+
+
+def _fixed(data: bytes, name: str, job: Job, told: str | None, first: Result) -> Result:
+    """The result after all fixes that are wanted: applied, linted again, until nothing changes."""
+    bom = _BOM if data.startswith(b"\xef\xbb\xbf") else ""
+    result, text, repaired = first, first.text, 0
+    for _ in range(_PASSES):
+        new, done = edits.apply(text, result.diagnostics, unsafe=job.fix == "unsafe")
+        if not done or new == text:
+            break
+        again = _once((bom + new).encode(), name, job, told, named=True)
+        if again is None or (_unreadable(again) and not _unreadable(result)):
+            break  # a fix never makes a file worse
+        text, result, repaired = new, again, repaired + len(done)
+    told_of = first if job.dry else result
+    return told_of._replace(
+        text=first.text, fixed=bom + text if repaired else None, repaired=0 if job.dry else repaired
+    )
+
+
+def _unreadable(result: Result) -> bool:
+    return not result.framework

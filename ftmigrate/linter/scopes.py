@@ -1,0 +1,159 @@
+"""Which keys a mapping of a config may have, put together from the sections of the pinned schema."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import NamedTuple
+
+from ftmigrate.schema import SECTION, Facts, Layout, load
+
+COMPONENT = "component "
+PLUGIN = "plugin "
+
+
+class Scope(NamedTuple):
+    """The keys of one mapping, each with the facts of all sections that have it.
+
+    what: the mapping in words. open: further keys are taken; refused: they are an error. component: it is one's
+    arguments. nested: for each key the scopes of its mappings (or of each item of its list). plugins: keys that only a
+    plugin reads which is not listed.
+    """
+
+    what: str
+    keys: Mapping[str, tuple[Facts, ...]]
+    required: tuple[str, ...] = ()
+    open: bool = False
+    refused: bool = False
+    component: bool = False
+    prefix: str = ""
+    plugins: Mapping[str, str] = {}
+
+
+@cache
+def models(framework: str, version: str, names: tuple[str, ...], what: str) -> Scope:
+    """A mapping that one of some sections describes."""
+    schema = load(framework, version)
+    found: dict[str, tuple[Facts, ...]] = {}
+    required: list[set[str]] = []
+    extra = set()
+    prefix = ""
+    for name in names:
+        keys = schema.keys(name)
+        about = keys.get(SECTION, {})
+        extra.add(about.get("extra"))
+        before = about.get("prefix", "")
+        prefix = prefix or before
+        other = {facts["alias_of"] for key, facts in keys.items() if key and "alias_of" in facts}
+        needed = set()
+        for key, facts in keys.items():
+            if key == SECTION or facts.get("supplied"):
+                continue
+            found[key] = (*found.get(key, ()), facts)
+            if before and not key.startswith(before) and before + key not in keys:
+                found[before + key] = (facts,)
+            if facts.get("required") and not facts.get("conditional") and key not in other:
+                needed.add(key)
+        required.append(needed)
+    open_ = "allow" in extra or not found
+    always = sorted(set.intersection(*required)) if required else []
+    return Scope(what, found, tuple(always), open_, extra == {"forbid"}, prefix=prefix)
+
+
+@cache
+def config(framework: str, version: str, layout: Layout, listed: tuple[str, ...]) -> Scope:
+    """The top level of a framework without recipes, with the keys of the plugins that are listed."""
+    schema = load(framework, version)
+    root = models(framework, version, (layout.root,), "the top level")
+    if layout.plugins is None:
+        return root
+    keys, required = dict(root.keys), list(root.required)
+    plugins: dict[str, str] = {}
+    for name in schema.names(PLUGIN):
+        section = schema.keys(name)
+        about = section.get(SECTION, {})
+        active = about.get("builtin") or {about.get("plugin"), *about.get("also", ())} & set(listed)
+        for key, facts in section.items():
+            if key == SECTION:
+                continue
+            if active:
+                keys[key] = (*keys.get(key, ()), facts)
+                if facts.get("required") and not facts.get("conditional"):
+                    required.append(key)
+            elif key not in root.keys:
+                plugins.setdefault(key, str(about.get("plugin")))
+        if active:
+            for key, more in about.get("takes", {}).items():
+                keys[key] = (*keys.get(key, ()), more)
+    return root._replace(
+        keys=keys, required=tuple(required), plugins={k: v for k, v in plugins.items() if k not in keys}
+    )
+
+
+@cache
+def recipe(framework: str, version: str, root: str, name: str, parent: str = "") -> Scope:
+    """A mapping of a recipe's config: the top level, or what stands under a dotted key."""
+    keys = {key: facts for key, facts in load(framework, version).keys(root + name).items() if key}
+    own = {_last(key): (facts,) for key, facts in keys.items() if _parent(key) == parent}
+    required = [_last(key) for key, facts in keys.items() if _parent(key) == parent and _required(facts)]
+    what = f"`{parent}`" if parent else "the top level"
+    return Scope(what, own, tuple(required), open=bool(parent and keys.get(parent, {}).get("kwargs_of")))
+
+
+@cache
+def component(framework: str, version: str, layout: Layout, path: str) -> Scope | None:
+    """The arguments of a component; None for one that is not in the schema."""
+    keys = load(framework, version).keys(COMPONENT + path)
+    if not keys:
+        return None
+    about = keys.get(SECTION, {})
+    given = injected(framework, version, layout.root)
+    found = {key: (facts,) for key, facts in keys.items() if key}
+    required = [
+        key
+        for key, facts in keys.items()
+        if key and facts.get("required") and not facts.get("conditional") and key not in given and _sayable(facts)
+    ]
+    takes = bool(about.get("kwargs")) or about.get("parameters") == "unknown"
+    return Scope(
+        f"`{path}`", {**found, layout.component or "": ({},)}, tuple(required), takes, not takes, component=True
+    )
+
+
+_PROGRAM = ("torch.", "nn.", "dist.", "Callable", "Transform", "ModelTokenizer", "Dataset", "type[")
+
+
+def _sayable(facts: Facts) -> bool:
+    """Whether a file could give the argument at all: an object that only a program makes is given by the caller."""
+    kind = str(facts.get("type", "any"))
+    return kind != "any" and not kind.startswith(_PROGRAM) and not (kind[:1].isupper() and "enum" not in facts)
+
+
+@cache
+def injected(framework: str, version: str, root: str) -> frozenset[str]:
+    """Arguments that some recipe gives to its components by name."""
+    pinned = load(framework, version)
+    return frozenset(
+        str(name)
+        for section in pinned.names(root)
+        for key, facts in pinned.keys(section).items()
+        if key and "injects" in facts
+        for name in facts["injects"]["keywords"]
+    )
+
+
+def references(facts: Facts) -> tuple[str, ...]:
+    """The sections that describe a key's mapping, or each item of its list."""
+    return tuple(facts["refs"]) if "refs" in facts else (facts["ref"],) if "ref" in facts else ()
+
+
+def _required(facts: Facts) -> bool:
+    return bool((facts.get("required") or facts.get("nonnull")) and not facts.get("conditional"))
+
+
+def _parent(key: str) -> str:
+    return key.rpartition(".")[0].removesuffix("[]")
+
+
+def _last(key: str) -> str:
+    return key.rpartition(".")[2]
