@@ -191,9 +191,7 @@ def does(one: Validator, functions: Sequence[Function]) -> list[str]:
 
 def _rewrites(node: ast.AST) -> bool:
     targets: list[ast.expr] = []
-    if isinstance(node, ast.Assign):
-        targets = node.targets
-    elif isinstance(node, ast.Delete):
+    if isinstance(node, ast.Assign | ast.Delete):
         targets = node.targets
     elif isinstance(node, ast.Call) and last(node.func) in ("pop", "setdefault"):
         return True

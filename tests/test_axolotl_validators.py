@@ -1,0 +1,128 @@
+"""Axolotl's own validators and our rows of them: the same verdict on a config that fires and on one that does not."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import subprocess
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import yaml
+
+from ftmigrate.frameworks.axolotl import checks
+from ftmigrate.verify.probe import clean_environment
+from ftmigrate.verify.schema_level import check_schema
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+VERSION = "0.21.0"
+PYTHON = os.environ.get("FTMIGRATE_PYTHON_AXOLOTL")
+needs_axolotl = pytest.mark.skipif(not PYTHON, reason="FTMIGRATE_PYTHON_AXOLOTL names no interpreter with Axolotl")
+
+
+class Pair(NamedTuple):
+    validator: str
+    fires: dict[str, Any]
+    clean: dict[str, Any]
+
+
+@cache
+def pairs() -> tuple[Pair, ...]:
+    data = yaml.safe_load((HERE / "data" / "axolotl_validators.yaml").read_text(encoding="utf-8"))
+
+    def config(over: Mapping[str, Any]) -> dict[str, Any]:
+        whole: dict[str, Any] = copy.deepcopy(data["base"]) | {key: value for key, value in over.items() if key != "-"}
+        for key in over.get("-", ()):
+            del whole[key]
+        return whole
+
+    return tuple(Pair(checks.names()[one["of"]], config(one["fires"]), config(one["clean"])) for one in data["pairs"])
+
+
+def raising() -> Iterator[dict[str, Any]]:
+    return (row for row in checks.inventory() if "raises" in row["does"])
+
+
+def ours(config: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The validators that refuse or warn by our rows; "schema" for what the pinned schema refuses."""
+    found: dict[str, list[str]] = {}
+    for one in checks.check(config, VERSION):
+        found.setdefault(checks.names()[one.check.source], []).append(one.check.code)
+    for finding in check_schema(config, "axolotl", VERSION):
+        if finding.kind == "value":
+            found.setdefault("schema", []).append(finding.path)
+    return found
+
+
+def refusing(found: Mapping[str, list[str]]) -> set[str]:
+    return {name for name, codes in found.items() if name == "schema" or any(code < "AX3" for code in codes)}
+
+
+def ask(configs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What the real validators say."""
+    assert PYTHON is not None
+    answer = subprocess.run(
+        [PYTHON, str(ROOT / "tools" / "ask_axolotl_validators.py")],
+        input=json.dumps(configs),
+        capture_output=True,
+        text=True,
+        env=clean_environment(),
+        timeout=900,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stderr[-2000:]
+    found: list[dict[str, Any]] = json.loads(answer.stdout)
+    return found
+
+
+@cache
+def real() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    answers = ask([config for pair in pairs() for config in (pair.fires, pair.clean)])
+    return answers[::2], answers[1::2]
+
+
+def test_every_raising_validator_has_a_pair_or_a_reason() -> None:
+    paired = {pair.validator for pair in pairs()}
+    without = {row["name"] for row in raising()} - paired
+    assert without == {checks.names()[name] for name in checks.UNCOVERED}
+
+
+def test_every_row_is_fired_by_a_pair() -> None:
+    fired = {one.check for pair in pairs() for one in checks.check(pair.fires, VERSION)}
+    silent = [(check.source, check.message) for check in checks.CHECKS if check not in fired and not check.told]
+    assert not silent
+
+
+def test_rows_say_what_fires_and_only_that() -> None:
+    wrong = []
+    for pair in pairs():
+        fires, clean = ours(pair.fires), ours(pair.clean)
+        if pair.validator not in fires and "schema" not in fires:
+            wrong.append(f"{pair.validator}: silent on {pair.fires}")
+        if pair.validator in clean or refusing(clean):
+            wrong.append(f"{pair.validator}: {clean} on {pair.clean}")
+    assert not wrong, "\n".join(wrong)
+
+
+@needs_axolotl
+def test_the_real_validators_agree() -> None:
+    fired, passed = real()
+    wrong = []
+    for pair, fires, clean in zip(pairs(), fired, passed, strict=True):
+        if pair.validator not in (*fires["by"], *full(fires["warned"])):
+            wrong.append(f"{pair.validator}: on {pair.fires} Axolotl says {fires}")
+        if bool(fires["refused"]) != bool(refusing(ours(pair.fires))):
+            wrong.append(f"{pair.validator}: refused by one only, {fires['refused']}, {ours(pair.fires)}")
+        warned = not fires["refused"] and pair.validator in full(clean["warned"])
+        if clean["refused"] or warned:
+            wrong.append(f"{pair.validator}: on the clean config Axolotl says {clean}")
+    assert not wrong, "\n".join(wrong)
+
+
+def full(functions: list[str]) -> set[str]:
+    return {checks.names()[name] for name in functions if name in checks.names()}
