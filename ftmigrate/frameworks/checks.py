@@ -213,8 +213,8 @@ class Check:
     """One way in which the framework's check `source` refuses a config, or warns of it.
 
     `message` says what was found, what would be legal and how to repair it; `{key}` in it stands for the key's value.
-    `keys`: where to point, where it is not at the keys of the condition. `told`: "schema" where the pinned schema's own
-    facts tell it already, so that nobody is told twice.
+    `keys`: where to point, where it is not at the keys of the condition. `told`: what tells it already, so that nobody is told
+    twice: "schema" (the pinned schema's own facts; the condition is then not asked), or the code of another rule.
     """
 
     code: str

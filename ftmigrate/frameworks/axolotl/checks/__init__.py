@@ -19,6 +19,7 @@ from ftmigrate.frameworks.axolotl.checks.rewrites import REWRITES
 from ftmigrate.frameworks.axolotl.checks.settled import Settled
 from ftmigrate.frameworks.checks import Check, Found, Plain, Rewrite, find
 
+SCHEMA = "schema"
 CHECKS: tuple[Check, ...] = (*data.CHECKS, *training.CHECKS, *model.CHECKS, *runs.CHECKS, *plugins.CHECKS)
 
 _CLOUD = "checks a file for `axolotl train --cloud`, no training config"
@@ -151,7 +152,7 @@ def check(tree: Mapping[str, Any], version: str) -> Iterator[Found]:
             continue
         view = settled if step.settled else plain
         for one in step.checks:
-            if not one.told and (found := find(one, view, tree)):
+            if one.told != SCHEMA and (found := find(one, view, tree)):
                 yield found
         for rewrite in step.rewrites:
             if not _unresolved(seen):

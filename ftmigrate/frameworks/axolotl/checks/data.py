@@ -76,6 +76,7 @@ CHECKS = (
         each("datasets", starts("type", "sharegpt")),
         "A dataset has `type: sharegpt`, which is gone. Use `type: chat_template` with "
         "`field_messages: conversations` and `message_property_mappings: {role: from, content: value}`.",
+        told="AX011",
     ),
     _roles_clash("message_field_role", "role"),
     _roles_clash("message_field_content", "content"),

@@ -154,6 +154,7 @@ CHECKS = (
         "load_in_8bit or load_in_4bit is set without an adapter: quantized weights cannot be trained. "
         "Set `adapter: qlora` (4 bit) or `adapter: lora` (8 bit), or remove it to train the whole model.",
         keys=("load_in_4bit", "load_in_8bit", "adapter"),
+        told="FT129",
     ),
     Check(
         "AX205",
@@ -649,6 +650,7 @@ CHECKS = (
         test(kernels_by_themselves, "adapter") & absent("model_config_type"),
         "Axolotl switches LoRA's Triton kernels on by itself, which need a GPU. Say what you want: set lora_mlp_kernel, "
         "lora_qkv_kernel, lora_o_kernel and lora_embedding_kernel.",
+        told="AX002",
     ),
     Check(
         "AX304",

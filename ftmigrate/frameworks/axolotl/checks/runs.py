@@ -48,6 +48,7 @@ CHECKS = (
         on("sample_packing", "rl"),
         "sample_packing does not work with `rl: {rl}`. Set `sample_packing: false`.",
         put("sample_packing", False),
+        told="AX016",
     ),
     Check(
         "AX208",
@@ -362,12 +363,14 @@ CHECKS = (
         "check_context_parallel_size",
         on("sequence_parallel_degree"),
         "sequence_parallel_degree is the old name of context_parallel_size.",
+        told="FT016",
     ),
     Check(
         "AX302",
         "validate_ring_attn_func",
         given("ring_attn_func") | given("heads_k_stride"),
         "ring_attn_func and heads_k_stride have no effect any more. Remove them.",
+        told="FT016",
     ),
     Check(
         "AX305",

@@ -445,6 +445,7 @@ CHECKS = (
         "migrate_gc_steps",
         given("gc_steps") & absent("torch_empty_cache_steps") & absent("gc_collect_steps"),
         "gc_steps is read as torch_empty_cache_steps and gc_collect_steps. Write those.",
+        told="FT016",
     ),
     Check(
         "AX302",
@@ -452,6 +453,7 @@ CHECKS = (
         given("gc_steps") & (given("torch_empty_cache_steps") | given("gc_collect_steps")),
         "gc_steps has no effect beside torch_empty_cache_steps or gc_collect_steps. Remove it.",
         drop("gc_steps"),
+        told="FT016",
     ),
     Check(
         "AX302",
@@ -459,6 +461,7 @@ CHECKS = (
         given("dataset_processes") & given("dataset_num_proc") & differ("dataset_processes", "dataset_num_proc"),
         "dataset_processes has no effect beside dataset_num_proc. Remove it.",
         drop("dataset_processes"),
+        told="FT016",
     ),
     Check(
         "AX304",
