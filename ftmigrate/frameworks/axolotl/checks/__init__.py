@@ -15,7 +15,7 @@ from ftmigrate import schema
 from ftmigrate.document.model import Unresolved
 from ftmigrate.frameworks.axolotl.checks import data, model, plugins, runs, training
 from ftmigrate.frameworks.axolotl.checks.model import ADAPTERS
-from ftmigrate.frameworks.axolotl.checks.rewrites import REWRITES
+from ftmigrate.frameworks.axolotl.checks.rewrites import PREPARED, REWRITES
 from ftmigrate.frameworks.axolotl.checks.settled import Settled
 from ftmigrate.frameworks.checks import Check, Found, Plain, Rewrite, find
 
@@ -145,6 +145,9 @@ def check(tree: Mapping[str, Any], version: str) -> Iterator[Found]:
     having = active(tree, pinned)
     seen: dict[str, Any] = dict(tree)
     seen[ADAPTERS] = [name for about in having.values() for name in about.get("adapters", ())]
+    for plugin, prepare in PREPARED.items():
+        if plugin in having and not _unresolved(seen):
+            prepare(seen)
     plain = Plain(seen)
     settled = Settled(seen, pinned, [str(about["section"]) for about in having.values()], (ADAPTERS,))
     for step in steps():

@@ -163,6 +163,21 @@ def _reentrant(data: Data) -> None:
         }
 
 
+def _best_of_diffusion(data: Data) -> None:
+    """integrations/diffusion/plugin.py."""
+    older = data.get("diffusion") is not None or data.get("diffusion_lm") is None
+    if older and data.get("save_strategy") == "best" and data.get("metric_for_best_model") is None:
+        data["metric_for_best_model"] = "eval_loss"
+
+
+def _columns_of_hatchery(data: Data) -> None:
+    """integrations/hatchery/plugin.py."""
+    if data.get("remove_unused_columns") is None:
+        data["remove_unused_columns"] = False
+
+
+PREPARED = {"DiffusionPlugin": _best_of_diffusion, "HatcheryPlugin": _columns_of_hatchery}
+"""What plugins change when they are loaded, before anything is checked."""
 REWRITES = (
     Rewrite("check_eval_packing", _eval_packing),
     Rewrite("check_mm_prepare", _prepare),
