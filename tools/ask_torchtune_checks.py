@@ -61,7 +61,7 @@ class StandIns:
         path = str(node.get("_component_", "")) if node is not None else ""
         if path.startswith("torchtune.datasets."):
             packed = module("torchtune.datasets").PackedDataset
-            made = packed.__new__(packed) if node.get("packed") else [1, 2, 3, 4]
+            made: Any = packed.__new__(packed) if node.get("packed") else [1, 2, 3, 4]
             if node.get("packed"):
                 made.packs = [1, 2, 3, 4]
             return made
@@ -110,7 +110,7 @@ def stages(loaded: Any, name: str, cfg: Any, loading: list[str]) -> Iterator[Cal
         training, model = module("torchtune.training"), loaded.config.instantiate.model({})
         yield lambda: training.apply_selective_activation_checkpointing(model, cfg.ac_mode, cfg.get("ac_option"))
     if name == "qat_distributed":
-        yield lambda: made._setup_model(cfg.model, False, False, True, {}, quantizer_cfg=cfg.get("quantizer"))
+        yield lambda: made._setup_model(cfg.model, False, False, False, True, {}, quantizer_cfg=cfg.get("quantizer"))
     if name == "qat_lora_finetune_distributed":
         yield lambda: made._convert_model_to_qat(loaded.config.instantiate.model(cfg.model), cfg.quantizer)
     if name in ("generate", "knowledge_distillation_single_device"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from ftmigrate.frameworks.checks import Found
 from ftmigrate.frameworks.torchtune import refusals
 from ftmigrate.linter.diagnostic import Fix
 from ftmigrate.linter.rules import ERROR, Checks, Finding, Rule
@@ -36,7 +37,7 @@ def refused(subject: Subject) -> Iterator[Finding]:
         yield subject.finding(found.check.code, at, found.message, key=True, fix=_fix(subject, found))
 
 
-def _fix(subject: Subject, found: refusals.Found) -> Fix | None:
+def _fix(subject: Subject, found: Found) -> Fix | None:
     repair = found.check.repair
     if repair is None:
         return None
