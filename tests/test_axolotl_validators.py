@@ -16,8 +16,8 @@ import yaml
 
 from ftmigrate.document.model import DocumentError
 from ftmigrate.frameworks import registry
-from ftmigrate.frameworks.axolotl import checks
-from ftmigrate.frameworks.axolotl.checks.lint import PAGES, RULES
+from ftmigrate.frameworks.axolotl import validators as checks
+from ftmigrate.frameworks.axolotl.lint_validators import PAGES, RULES
 from ftmigrate.linter import pages
 from ftmigrate.linter.diagnostic import Diagnostic
 from ftmigrate.linter.engine import Job, lint

@@ -110,6 +110,7 @@ def stages(loaded: Any, name: str, cfg: Any, loading: list[str]) -> Iterator[Cal
         training, model = module("torchtune.training"), loaded.config.instantiate.model({})
         yield lambda: training.apply_selective_activation_checkpointing(model, cfg.ac_mode, cfg.get("ac_option"))
     if name == "qat_distributed":
+        made._compile = False
         yield lambda: made._setup_model(cfg.model, False, False, False, True, {}, quantizer_cfg=cfg.get("quantizer"))
     if name == "qat_lora_finetune_distributed":
         yield lambda: made._convert_model_to_qat(loaded.config.instantiate.model(cfg.model), cfg.quantizer)

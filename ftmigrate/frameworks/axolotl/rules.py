@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from ftmigrate.frameworks.axolotl.checks import lint
+from ftmigrate.frameworks.axolotl import lint_validators
 from ftmigrate.linter import scopes
 from ftmigrate.linter.rules import ERROR, INFO, WARNING, Checks, Finding, Rule, RuleSet
 from ftmigrate.linter.subject import Subject
@@ -241,5 +241,10 @@ def packed(subject: Subject) -> Iterator[Finding]:
         yield subject.finding("AX016", ("sample_packing",), message)
 
 
-CHECKS.found += lint.CHECKS.found
-RULES = RuleSet((*_TABLE, *lint.RULES), CHECKS, str(Path(__file__).parent / "rules.md"), more_pages=(lint.PAGES,))
+CHECKS.found += lint_validators.CHECKS.found
+RULES = RuleSet(
+    (*_TABLE, *lint_validators.RULES),
+    CHECKS,
+    str(Path(__file__).parent / "rules.md"),
+    more_pages=(lint_validators.PAGES,),
+)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ftmigrate.frameworks.checks import Found
-from ftmigrate.frameworks.torchtune import refusals
 from ftmigrate.linter.diagnostic import Fix
 from ftmigrate.linter.rules import ERROR, Checks, Finding, Rule
 from ftmigrate.linter.subject import Subject
+
+if TYPE_CHECKING:
+    from ftmigrate.frameworks.checks import Found
 
 CHECKS = Checks()
 PAGES = str(Path(__file__).parent / "refusals.md")
@@ -32,6 +34,8 @@ RULES = (
 
 @CHECKS(*(rule.code for rule in RULES))
 def refused(subject: Subject) -> Iterator[Finding]:
+    from ftmigrate.frameworks.torchtune import refusals
+
     for found in refusals.check(subject.document.tree, subject.version, subject.recipe):
         at = found.paths[0] if found.paths else None
         yield subject.finding(found.check.code, at, found.message, key=True, fix=_fix(subject, found))

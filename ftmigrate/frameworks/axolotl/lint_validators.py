@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ftmigrate.frameworks.axolotl import checks
-from ftmigrate.frameworks.checks import Found
 from ftmigrate.linter.diagnostic import Fix
 from ftmigrate.linter.rules import ERROR, INFO, WARNING, Checks, Finding, Rule
 from ftmigrate.linter.subject import Subject
 
+if TYPE_CHECKING:
+    from ftmigrate.frameworks.checks import Found
+
 CHECKS = Checks()
-PAGES = str(Path(__file__).parent / "pages.md")
+PAGES = str(Path(__file__).parent / "validators.md")
 RULES = (
     Rule("AX201", "settings-exclude-each-other", ERROR, "unsafe"),
     Rule("AX202", "setting-needs-another", ERROR, "unsafe"),
@@ -39,6 +41,8 @@ RULES = (
 
 @CHECKS(*(rule.code for rule in RULES), run=False)
 def validators(subject: Subject) -> Iterator[Finding]:
+    from ftmigrate.frameworks.axolotl import validators as checks
+
     for found in checks.check(subject.document.tree, subject.version):
         if not found.check.told:
             at = found.paths[0] if found.paths else None

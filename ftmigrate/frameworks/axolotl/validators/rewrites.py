@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ftmigrate.frameworks.axolotl.checks.model import LEGACY_ATTENTION
-from ftmigrate.frameworks.axolotl.checks.training import KERNELS, kernels_by_themselves
+from ftmigrate.frameworks.axolotl.validators.model import LEGACY_ATTENTION
+from ftmigrate.frameworks.axolotl.validators.training import KERNELS, kernels_by_themselves
 from ftmigrate.frameworks.checks import Plain, Rewrite
 
 Data = dict[str, Any]

@@ -13,10 +13,10 @@ from typing import Any
 
 from ftmigrate import schema
 from ftmigrate.document.model import Unresolved
-from ftmigrate.frameworks.axolotl.checks import data, model, plugins, runs, training
-from ftmigrate.frameworks.axolotl.checks.model import ADAPTERS
-from ftmigrate.frameworks.axolotl.checks.rewrites import PREPARED, REWRITES
-from ftmigrate.frameworks.axolotl.checks.settled import Settled
+from ftmigrate.frameworks.axolotl.validators import data, model, plugins, runs, training
+from ftmigrate.frameworks.axolotl.validators.model import ADAPTERS
+from ftmigrate.frameworks.axolotl.validators.rewrites import PREPARED, REWRITES
+from ftmigrate.frameworks.axolotl.validators.settled import Settled
 from ftmigrate.frameworks.checks import Check, Found, Plain, Rewrite, find
 
 SCHEMA = "schema"

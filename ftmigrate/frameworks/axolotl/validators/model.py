@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ftmigrate.frameworks.axolotl.checks.training import kernels_by_themselves
+from ftmigrate.frameworks.axolotl.validators.training import kernels_by_themselves
 from ftmigrate.frameworks.checks import (
     Check,
     Condition,
