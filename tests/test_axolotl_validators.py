@@ -17,8 +17,6 @@ import yaml
 from ftmigrate.document.model import DocumentError
 from ftmigrate.frameworks import registry
 from ftmigrate.frameworks.axolotl import validators as checks
-from ftmigrate.frameworks.axolotl.lint_validators import PAGES, RULES
-from ftmigrate.linter import pages
 from ftmigrate.linter.diagnostic import Diagnostic
 from ftmigrate.linter.engine import Job, lint
 from ftmigrate.verify.probe import clean_environment
@@ -202,15 +200,6 @@ def test_figures() -> None:
 
 def full(functions: list[str]) -> set[str]:
     return {checks.names()[name] for name in functions if name in checks.names()}
-
-
-@pytest.mark.parametrize("code", [rule.code for rule in RULES])
-def test_pages_show_what_is_told(code: str) -> None:
-    examples = pages.read(Path(PAGES))[code].examples
-    assert {example.fails for example in examples} == {True, False}
-    for example in examples:
-        told = verdicts({**BASE, **yaml.safe_load(example.text)}, code)
-        assert bool(told) is example.fails, (example.text, told)
 
 
 def test_the_linter_tells_what_the_rows_find() -> None:

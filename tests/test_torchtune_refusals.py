@@ -13,8 +13,6 @@ import pytest
 import yaml
 
 from ftmigrate.frameworks.torchtune import refusals
-from ftmigrate.frameworks.torchtune.lint_refusals import PAGES, RULES
-from ftmigrate.linter import pages
 from ftmigrate.linter.engine import Job, lint
 from ftmigrate.verify.probe import clean_environment
 
@@ -103,15 +101,6 @@ def test_rules_say_what_fires_and_only_that() -> None:
         if told := errors(pair.clean, pair.recipe):
             wrong.append(f"{pair.statement}: {told} on the clean config")
     assert not wrong, "\n".join(wrong)
-
-
-@pytest.mark.parametrize("code", [rule.code for rule in RULES])
-def test_pages_show_what_is_told(code: str) -> None:
-    examples = pages.read(Path(PAGES))[code].examples
-    assert {example.fails for example in examples} == {True, False}
-    for example in examples:
-        (recipe,) = example.options
-        assert (code in errors(yaml.safe_load(example.text), recipe.partition("=")[2])) is example.fails, example.text
 
 
 @needs_configs

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 from ftmigrate.document.model import Path, Unresolved
-from ftmigrate.run.display import to_text
 
 
 class Undecided(Exception):
@@ -190,6 +189,27 @@ class Plain:
         return node
 
 
+class Traced:
+    """A view that notes which top-level keys were asked for."""
+
+    def __init__(self, view: View) -> None:
+        self.view = view
+        self.asked: set[str] = set()
+
+    def get(self, key: str) -> Any:
+        self.asked.add(key.partition(".")[0])
+        return self.view.get(key)
+
+
+def gate(condition: Condition, empty: View) -> frozenset[str] | None:
+    """The top-level keys that must be other than in an empty config for the condition to hold; None if it holds there.
+
+    What is asked, and so the answer, is the same for every config in which these keys are as in the empty one.
+    """
+    traced = Traced(empty)
+    return None if condition.holds(traced) else frozenset(traced.asked)
+
+
 @dataclass(frozen=True, slots=True)
 class Repair:
     """What an edit would do about it: give a key a value, or take it away. `safe`: nobody could mean anything else."""
@@ -233,6 +253,8 @@ _FIELD = re.compile(r"\{([\w.]+)\}")
 
 
 def _shown(view: View, key: str) -> str:
+    from ftmigrate.run.display import to_text
+
     try:
         return to_text(view.get(key))
     except Undecided:

@@ -17,7 +17,7 @@ from ftmigrate.frameworks.axolotl.validators import data, model, plugins, runs, 
 from ftmigrate.frameworks.axolotl.validators.model import ADAPTERS
 from ftmigrate.frameworks.axolotl.validators.rewrites import PREPARED, REWRITES
 from ftmigrate.frameworks.axolotl.validators.settled import Settled
-from ftmigrate.frameworks.checks import Check, Found, Plain, Rewrite, find
+from ftmigrate.frameworks.checks import Check, Found, Plain, Rewrite, find, gate
 
 SCHEMA = "schema"
 CHECKS: tuple[Check, ...] = (*data.CHECKS, *training.CHECKS, *model.CHECKS, *runs.CHECKS, *plugins.CHECKS)
@@ -123,16 +123,75 @@ def _plugin(section: str) -> str | None:
     return section.rpartition(".")[2] if section.startswith("plugin ") else None
 
 
-def active(tree: Mapping[str, Any], pinned: schema.Schema) -> dict[str, schema.Facts]:
-    """The plugins that a config has, by class name, with what the schema says of them; built-in ones included."""
+class Noted(dict[str, Any]):
+    """A config that notes which of its keys are there or were changed."""
+
+    def __init__(self, tree: Mapping[str, Any]) -> None:
+        super().__init__(tree)
+        self.touched = set(tree)
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        super().__setitem__(key, value)
+        self.touched.add(key)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What is the same for all configs of a release with the same plugins."""
+
+    version: str
+    plugins: tuple[str, ...]
+
+    @property
+    def known(self) -> dict[str, schema.Facts]:
+        found = _plugins(self.version)
+        return {name: found[name] for name in self.plugins}
+
+    @property
+    def adapters(self) -> list[str]:
+        return [name for about in self.known.values() for name in about.get("adapters", ())]
+
+    def views(self, data: Mapping[str, Any]) -> tuple[Plain, Settled]:
+        sections = [str(about["section"]) for about in self.known.values()]
+        return Plain(data), Settled(data, schema.load("axolotl", self.version), sections, (ADAPTERS,))
+
+
+@cache
+def _plugins(version: str) -> dict[str, schema.Facts]:
+    """The plugins of a release, by class name."""
+    pinned = schema.load("axolotl", version)
+    return {
+        section.rpartition(".")[2]: {**(pinned.facts(section) or {}), "section": section}
+        for section in pinned.names("plugin ")
+    }
+
+
+def active(tree: Mapping[str, Any], version: str) -> tuple[str, ...]:
+    """The plugins that a config has, by class name; built-in ones included."""
     listed = tree.get("plugins")
     paths = {item for item in listed if isinstance(item, str)} if isinstance(listed, list) else set()
-    found: dict[str, schema.Facts] = {}
-    for section in pinned.names("plugin "):
-        about = pinned.facts(section) or {}
-        if about.get("builtin") or paths & {about.get("plugin"), *about.get("also", ())}:
-            found[section.rpartition(".")[2]] = {**about, "section": section}
-    return found
+    return tuple(
+        name
+        for name, about in _plugins(version).items()
+        if about.get("builtin") or paths & {about.get("plugin"), *about.get("also", ())}
+    )
+
+
+@cache
+def _gated(setting: Setting) -> tuple[tuple[Step, tuple[tuple[Check, frozenset[str] | None], ...]], ...]:
+    """The validators that hold there, each row with the keys without which it need not be asked."""
+    order = {name: index for index, name in enumerate(schema.versions("axolotl"))}
+    plain, settled = setting.views({ADAPTERS: setting.adapters})
+    return tuple(
+        (
+            step,
+            tuple(
+                (one, gate(one.when, settled if step.settled else plain)) for one in step.checks if one.told != SCHEMA
+            ),
+        )
+        for step in steps()
+        if order[step.since] <= order[setting.version] and (step.plugin is None or step.plugin in setting.plugins)
+    )
 
 
 def check(tree: Mapping[str, Any], version: str) -> Iterator[Found]:
@@ -140,27 +199,19 @@ def check(tree: Mapping[str, Any], version: str) -> Iterator[Found]:
 
     Only validators are asked whose code is known to be that release's. Axolotl itself stops at the first refusal.
     """
-    pinned = schema.load("axolotl", version)
-    order = {name: index for index, name in enumerate(schema.versions("axolotl"))}
-    having = active(tree, pinned)
-    seen: dict[str, Any] = dict(tree)
-    seen[ADAPTERS] = [name for about in having.values() for name in about.get("adapters", ())]
-    for plugin, prepare in PREPARED.items():
-        if plugin in having and not _unresolved(seen):
-            prepare(seen)
-    plain = Plain(seen)
-    settled = Settled(seen, pinned, [str(about["section"]) for about in having.values()], (ADAPTERS,))
-    for step in steps():
-        if order[step.since] > order[version] or (step.plugin is not None and step.plugin not in having):
-            continue
+    setting = Setting(version, active(tree, version))
+    seen = Noted(tree)
+    seen[ADAPTERS] = setting.adapters
+    seen.touched.discard(ADAPTERS)  # as in an empty config with the same plugins
+    rewritable = not any(isinstance(value, Unresolved) for value in tree.values())
+    for plugin in setting.plugins if rewritable else ():
+        if plugin in PREPARED:
+            PREPARED[plugin](seen)
+    plain, settled = setting.views(seen)
+    for step, checks in _gated(setting):
         view = settled if step.settled else plain
-        for one in step.checks:
-            if one.told != SCHEMA and (found := find(one, view, tree)):
+        for one, needed in checks:
+            if (needed is None or not seen.touched.isdisjoint(needed)) and (found := find(one, view, tree)):
                 yield found
-        for rewrite in step.rewrites:
-            if not _unresolved(seen):
-                rewrite.apply(seen)
-
-
-def _unresolved(seen: Mapping[str, Any]) -> bool:
-    return any(isinstance(value, Unresolved) for value in seen.values())
+        for rewrite in step.rewrites if rewritable else ():
+            rewrite.apply(seen)

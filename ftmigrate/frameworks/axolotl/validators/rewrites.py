@@ -86,7 +86,8 @@ def _attention(data: Data) -> None:
 
 def _kernels(data: Data) -> None:
     if kernels_by_themselves(Plain(data)):
-        data |= dict.fromkeys(KERNELS, True)
+        for kernel in KERNELS:
+            data[kernel] = True
 
 
 def _dropout(data: Data) -> None:
@@ -128,7 +129,8 @@ def _context_late(data: Data) -> None:
 def _offload(data: Data) -> None:
     kind = data.get("gradient_checkpointing")
     if kind in ("offload", "offload_disk"):
-        data |= {"gradient_checkpointing": True, "activation_offloading": True if kind == "offload" else "disk"}
+        data["gradient_checkpointing"] = True
+        data["activation_offloading"] = True if kind == "offload" else "disk"
 
 
 def _tensor_loading(data: Data) -> None:
@@ -141,7 +143,7 @@ def _tensor_loading(data: Data) -> None:
 
 
 def _sharded(data: Data) -> None:
-    if data.get("qlora_sharded_model_loading") is None:
+    if data.get("qlora_sharded_model_loading") is None and data.get("fsdp_config"):
         data["qlora_sharded_model_loading"] = (
             data.get("adapter") == "qlora"
             and bool(data.get("load_in_4bit"))
