@@ -39,7 +39,7 @@ RULES = (
 )
 
 
-@CHECKS(*(rule.code for rule in RULES), run=False)
+@CHECKS(*(rule.code for rule in RULES))
 def validators(subject: Subject) -> Iterator[Finding]:
     from ftmigrate.frameworks.axolotl import validators as checks
 
