@@ -149,6 +149,13 @@ def _text(framework: str) -> str:
 
 
 @cache
+def companion(framework: str, name: str) -> dict[str, Any]:
+    """Further facts of a framework, kept beside its schema."""
+    found: dict[str, Any] = json.loads((_directory() / f"{framework}.{name}.json").read_text(encoding="utf-8"))
+    return found
+
+
+@cache
 def table(framework: str) -> dict[str, Any]:
     """The whole range table of a framework, as stored."""
     loaded: dict[str, Any] = json.loads(_text(framework))

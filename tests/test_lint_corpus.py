@@ -42,6 +42,9 @@ STOPS = {
     "expert_parallel/qwen3_30ba3b_ep_fsdp_fft_4gpu.yaml": ("FT017", "warmup_steps: Input should be a valid integer"),
     "expert_parallel/qwen3_30ba3b_ep_lora_4gpu.yaml": ("FT017", "warmup_steps: Input should be a valid integer"),
     "llama-3/diffusion/sft-1b.yaml": ("FT017", "warmup_steps: Input should be a valid integer"),
+    "falcon/config-7b-qlora.yml": ("AX202", "early_stopping_patience requires save_steps and eval_steps"),
+    "xgen-7b/xgen-7b-8k-qlora.yml": ("AX202", "early_stopping_patience requires save_steps and eval_steps"),
+    "gemma3/gemma-3-4b-vision-qlora.yml": ("AX204", "Require cfg.load_in_4bit to be True for qlora"),
     "mistral-medium-3_5/qlora-text.yml": ("FT017", "output_dir: Input should be a valid string"),
     "mistral-medium-3_5/qlora-vision.yml": ("FT017", "output_dir: Input should be a valid string"),
 }

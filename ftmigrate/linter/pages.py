@@ -49,18 +49,19 @@ class Page(NamedTuple):
 def files() -> list[Path]:
     """The files with pages: the shared ones, and each framework's."""
     shared = sorted((Path(__file__).parent / "pages").glob("*.md"))
-    own = {of(name).pages for _, name in every() if name}
+    own = {page for _, name in every() if name for page in (of(name).pages, *of(name).more_pages)}
     return shared + [Path(path) for path in sorted(own) if path]
+
+
+def read(file: Path) -> dict[str, Page]:
+    """The pages of one file, by code."""
+    parts = _HEAD.split(file.read_text(encoding="utf-8"))
+    return {code: Page(code, text.strip() + "\n") for code, text in zip(parts[1::2], parts[2::2], strict=True)}
 
 
 @cache
 def every_page() -> dict[str, Page]:
-    found: dict[str, Page] = {}
-    for file in files():
-        parts = _HEAD.split(file.read_text(encoding="utf-8"))
-        for code, text in zip(parts[1::2], parts[2::2], strict=True):
-            found[code] = Page(code, text.strip() + "\n")
-    return found
+    return {code: page for file in files() for code, page in read(file).items()}
 
 
 def find(code: str) -> Page:

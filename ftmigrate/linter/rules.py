@@ -71,6 +71,7 @@ class RuleSet(NamedTuple):
     pages: str = ""
     moved: Callable[[str], str] = lambda _: ""
     explained: frozenset[str] = frozenset()
+    more_pages: tuple[str, ...] = ()
 
 
 SHARED: tuple[Rule, ...] = (

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from ftmigrate.frameworks.axolotl import lint_validators
 from ftmigrate.linter import scopes
 from ftmigrate.linter.rules import ERROR, INFO, WARNING, Checks, Finding, Rule, RuleSet
 from ftmigrate.linter.subject import Subject
@@ -240,4 +241,10 @@ def packed(subject: Subject) -> Iterator[Finding]:
         yield subject.finding("AX016", ("sample_packing",), message)
 
 
-RULES = RuleSet(_TABLE, CHECKS, str(Path(__file__).parent / "rules.md"))
+CHECKS.found += lint_validators.CHECKS.found
+RULES = RuleSet(
+    (*_TABLE, *lint_validators.RULES),
+    CHECKS,
+    str(Path(__file__).parent / "rules.md"),
+    more_pages=(lint_validators.PAGES,),
+)

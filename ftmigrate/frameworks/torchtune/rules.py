@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ftmigrate.frameworks.torchtune import lint_refusals
 from ftmigrate.linter.rules import ERROR, WARNING, Checks, Finding, Rule, RuleSet
 from ftmigrate.linter.subject import Subject
 
@@ -288,4 +289,12 @@ def _moved(path: str) -> str:
     return ""
 
 
-RULES = RuleSet(_TABLE, CHECKS, str(Path(__file__).parent / "rules.md"), _moved, frozenset(("fsdp", "config")))
+CHECKS.found += lint_refusals.CHECKS.found
+RULES = RuleSet(
+    (*_TABLE, *lint_refusals.RULES),
+    CHECKS,
+    str(Path(__file__).parent / "rules.md"),
+    _moved,
+    frozenset(("fsdp", "config")),
+    (lint_refusals.PAGES,),
+)

@@ -1,0 +1,61 @@
+"""Axolotl's validators as lint rules: one rule for each kind of trouble."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ftmigrate.linter.diagnostic import Fix
+from ftmigrate.linter.rules import ERROR, INFO, WARNING, Checks, Finding, Rule
+from ftmigrate.linter.subject import Subject
+
+if TYPE_CHECKING:
+    from ftmigrate.frameworks.checks import Found
+
+CHECKS = Checks()
+PAGES = str(Path(__file__).parent / "validators.md")
+RULES = (
+    Rule("AX201", "settings-exclude-each-other", ERROR, "unsafe"),
+    Rule("AX202", "setting-needs-another", ERROR, "unsafe"),
+    Rule("AX203", "attention-refused", ERROR, "unsafe"),
+    Rule("AX204", "quantization-refused", ERROR, "unsafe"),
+    Rule("AX205", "adapter-refused", ERROR, "unsafe"),
+    Rule("AX206", "data-refused", ERROR, "unsafe"),
+    Rule("AX207", "saving-or-evaluation-refused", ERROR, "unsafe"),
+    Rule("AX208", "preference-training-refused", ERROR, "unsafe"),
+    Rule("AX209", "parallel-training-refused", ERROR, "unsafe"),
+    Rule("AX210", "optimizer-refused", ERROR, "unsafe"),
+    Rule("AX211", "checkpointing-refused", ERROR, "unsafe"),
+    Rule("AX212", "losses-refused", ERROR),
+    Rule("AX213", "template-or-tokenizer-refused", ERROR),
+    Rule("AX214", "plugin-setting-refused", ERROR, "unsafe"),
+    Rule("AX215", "value-refused", ERROR, "unsafe"),
+    Rule("AX301", "packed-rows-see-each-other", WARNING),
+    Rule("AX302", "setting-passed-over", WARNING, "unsafe"),
+    Rule("AX303", "older-spelling", INFO, "sometimes"),
+    Rule("AX304", "known-to-go-wrong", WARNING, "unsafe"),
+    Rule("AX305", "switched-on-unasked", INFO, "sometimes"),
+)
+
+
+@CHECKS(*(rule.code for rule in RULES))
+def validators(subject: Subject) -> Iterator[Finding]:
+    from ftmigrate.frameworks.axolotl import validators as checks
+
+    for found in checks.check(subject.document.tree, subject.version):
+        if not found.check.told:
+            at = found.paths[0] if found.paths else None
+            yield subject.finding(found.check.code, at, found.message, key=True, fix=_fix(subject, found))
+
+
+def _fix(subject: Subject, found: Found) -> Fix | None:
+    """The repair as an edit, where the key stands in the file."""
+    repair = found.check.repair
+    if repair is None:
+        return None
+    path = tuple(repair.key.split("."))
+    if repair.remove:
+        return subject.remove(path, safe=repair.safe) if path in found.paths else None
+    value = str(repair.value).lower() if isinstance(repair.value, bool) else str(repair.value)
+    return subject.replace(path, value, safe=repair.safe)
