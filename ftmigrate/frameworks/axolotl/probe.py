@@ -6,6 +6,7 @@ One JSON object a line on standard input, one JSON line on standard output for e
   "gpus": 1, "nodes": 1, "compute_capability": "sm_90"}`
   -> `{"id": 1, "ok": true, "resolved": {...}, "normalized": {...} | null, "notes": [...]}`
   or `{"id": 1, "ok": false, "error": {"stage", "type", "message"}}`
+* `{"op": "trial", ...}`, `{"op": "family", ...}`: see probe_trial.py beside this file
 * `{"op": "version"}`, `{"op": "quit"}`
 
 The steps are those of `axolotl.cli.config.load_cfg`: YAML, plugins, validation, and normalisation where the model's
@@ -18,6 +19,7 @@ import sys
 _HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry or os.getcwd()) != _HERE]
 
+import importlib.util  # noqa: E402
 import json  # noqa: E402
 import time  # noqa: E402
 import traceback  # noqa: E402
@@ -168,6 +170,21 @@ def plain(value: Any) -> Any:
     return plain(dump(exclude_none=True)) if dump else str(value)
 
 
+def beside(name: str) -> Any:
+    """A file beside this one as a module; its folder is not on the path, for its names are those of other packages."""
+    if name not in _BESIDE:
+        path = os.path.normpath(os.path.join(_HERE, f"{name}.py"))
+        spec = importlib.util.spec_from_file_location(f"ftmigrate_{os.path.basename(name)}", path)
+        if spec is None or spec.loader is None:
+            raise ValueError(f"{path} is missing")
+        _BESIDE[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(_BESIDE[name])
+    return _BESIDE[name]
+
+
+_BESIDE: dict[str, Any] = {}
+
+
 def fault(error: BaseException) -> dict[str, Any]:
     stage = "probe"
     if isinstance(error, Refused):
@@ -201,8 +218,12 @@ def main() -> int:
                 answer = framework.version()
             elif operation == "load":
                 answer = framework.load(request)
+            elif operation == "trial":
+                answer = beside("probe_trial").trial(request, beside("../../verify/inside"))
+            elif operation == "family":
+                answer = beside("probe_trial").family(request)
             else:
-                raise ValueError(f"no operation {operation!r}: load, version, quit")
+                raise ValueError(f"no operation {operation!r}: load, trial, family, version, quit")
             send({"id": number, "ok": True, **answer})
         except (Exception, SystemExit) as error:
             send({"id": number, **fault(error)})

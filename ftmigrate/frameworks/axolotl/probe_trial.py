@@ -1,0 +1,301 @@
+"""An Axolotl run on a tiny model, watched. Loaded by the probe in Axolotl's environment, without ftmigrate.
+
+What runs is `axolotl.cli.train.do_train`: the loader, the datasets, the trainer. What is replaced: the model, its
+tokenizer and the rows (made for the trial), what needs a GPU, and what only writes or logs.
+"""
+
+import os
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Any
+
+LEVELS = ("plan", "tokens", "train")
+# keys that name things which a trial replaces, need a GPU, or only write or log
+_DROPPED = (
+    "base_model_config", "tokenizer_config", "revision_of_model", "base_model_ignore_patterns", "test_datasets",
+    "hub_model_id", "hub_strategy", "hub_private_repo", "hf_use_auth_token", "push_dataset_to_hub", "load_best_model_at_end",
+    "deepspeed", "fsdp", "fsdp_config", "fsdp_version", "tensor_parallel_size", "context_parallel_size", "dp_shard_size",
+    "dp_replicate_size", "flash_attention", "xformers_attention", "sdp_attention", "flex_attention", "eager_attention",
+    "flash_attn_cross_entropy", "flash_attn_rms_norm", "flash_attn_fuse_qkv", "flash_attn_fuse_mlp", "s2_attention",
+    "torch_compile", "torch_compile_backend", "torch_compile_mode", "tf32", "activation_offloading", "layer_offloading",
+    "resume_from_checkpoint", "auto_resume_from_checkpoints", "early_stopping_patience", "use_ray", "ddp_timeout",
+    "debug", "local_rank", "dataloader_num_workers", "dataset_processes", "dataloader_prefetch_factor",
+    "dataloader_pin_memory", "eval_table_size", "unsloth_cross_entropy_loss", "save_first_step", "gpu_memory_limit",
+)  # fmt: skip
+_TRACKING = ("wandb", "mlflow", "comet", "trackio", "use_wandb", "use_mlflow", "use_comet", "use_trackio",
+             "use_tensorboard", "gradio", "otel")  # fmt: skip
+_PLACE = ("name", "data_files", "revision", "trust_remote_code", "data_dir", "shards", "preprocess_shards", "split_by")
+_KERNELS = ("lora_mlp_kernel", "lora_qkv_kernel", "lora_o_kernel", "lora_embedding_kernel")
+
+
+class Trial:
+    """One config in one folder, which holds the tiny model and the rows."""
+
+    def __init__(self, request: dict[str, Any], inside: Any) -> None:
+        self.request, self.inside = request, inside
+        self.level = request["level"]
+        self.watch = inside.Watch(request.get("steps", 1))
+        self.trainer: Any = None
+        self.answer: dict[str, Any] = {}
+
+    def run(self) -> dict[str, Any]:
+        import_module("torch").set_num_threads(1)
+        os.chdir(self.request["folder"])
+        config = self._config()
+        with open("config.yaml", "w", encoding="utf-8") as file:
+            import_module("yaml").safe_dump(config, file, sort_keys=False)
+        cli, load = import_module("axolotl.cli.train"), import_module("axolotl.cli.config")
+        train = import_module("axolotl.train")
+        load.gpu_capabilities = lambda: (
+            {"bf16": True, "fp8": True, "tf32": True, "n_gpu": 1, "n_node": 1, "compute_capability": "sm_90"},
+            {"torch_version": str(import_module("torch").__version__).split("+", maxsplit=1)[0]},
+        )
+        self.cfg = load.load_cfg("config.yaml")
+        train.execute_training = self._train
+        for writes in ("save_initial_configs", "save_trained_model", "setup_model_card", "create_model_card"):
+            setattr(train, writes, lambda *_, **__: None)
+        try:
+            cli.do_train(self.cfg, import_module("axolotl.cli.args").TrainerCliArgs())
+        except self.inside.Stop:
+            pass
+        return self.answer
+
+    def _train(self, cfg: Any, trainer: Any, resume: Any) -> None:
+        """In place of the function that starts the trainer: what can be seen is seen, then it is started."""
+        self.trainer = trainer
+        trainer._save_checkpoint = lambda *_, **__: None
+        if "start" in self.request:
+            self._load(self.request["start"])
+        if "keep" in self.request:
+            self._keep(self.request["keep"])
+        if self.level == "tokens":
+            self.answer = self._tokens()
+            raise self.inside.Stop
+        if self.level == "train" and not cfg.sample_packing:
+            sampler = import_module("torch").utils.data.SequentialSampler
+            trainer._get_train_sampler = lambda dataset=None: sampler(trainer.train_dataset if dataset is None else dataset)
+        order = self._order() if self.level == "plan" else None
+        self.watch.install()
+        stopped = False
+        try:
+            trainer.train(resume_from_checkpoint=None)
+        except self.inside.Stop:
+            stopped = True
+        if self.level == "train":
+            self.answer = {"steps": self.watch.steps, "total": int(trainer.state.max_steps)}
+        else:
+            self.answer = self._plan(order)
+        if stopped:
+            raise self.inside.Stop
+
+    # --- the config -----------------------------------------------------------------------------------------------
+
+    def _config(self) -> dict[str, Any]:
+        """The user's config with what the trial replaces."""
+        config: dict[str, Any] = self.request["config"]
+        for key in list(config):
+            if key in _DROPPED or key.split("_")[0] in _TRACKING or key in _TRACKING or "liger" in key or "cut_cross" in key:
+                config.pop(key)
+        config["plugins"] = [one for one in config.get("plugins") or () if "liger" not in one.lower() and "cut_cross" not in one]
+        config.update(base_model="model", output_dir="out", dataset_prepared_path="prepared", dataset_num_proc=1,
+                      tf32=False)  # fmt: skip
+        config["attn_implementation"] = "eager" if config.get("attn_implementation") == "eager" else "sdpa"
+        config.update(dict.fromkeys(_KERNELS, False))
+        if config.get("pretraining_dataset"):
+            raise ValueError("a trial of pretraining_dataset is not supported")
+        files = iter(self.request["rows"])
+        listed = config.get("datasets")
+        for entry in listed if isinstance(listed, list) else []:
+            for key in _PLACE:
+                entry.pop(key, None)
+            entry.update(path=next(files), ds_type="json")
+        if self.level != "plan":
+            config.update(bf16=False, fp16=False, tf32=False, lora_dropout=0.0 if config.get("adapter") else None)
+            for key in ("bfloat16", "float16"):
+                config.pop(key, None)
+            config.update(val_set_size=0.0, shuffle_merged_datasets=False, curriculum_sampling=True)
+            if config.get("rl"):
+                config.pop("curriculum_sampling")
+            config = {key: value for key, value in config.items() if value is not None}
+        if config.get("optimizer") in ("paged_adamw_8bit", "adamw_bnb_8bit", "adamw_8bit") and self.level != "plan":
+            config["optimizer"] = "adamw_torch"
+        return config
+
+    # --- adapter weights ------------------------------------------------------------------------------------------
+
+    def _named(self) -> Iterator[tuple[str, Any]]:
+        for name, one in self.trainer.model.named_parameters():
+            yield canonical(name), one
+
+    def _keep(self, place: str) -> None:
+        save = import_module("safetensors.torch").save_file
+        kept = {name: one.detach().float().contiguous() for name, one in self._named() if ".lora_A" in name}
+        save(kept, place)
+
+    def _load(self, place: str) -> None:
+        """An adapter's start; through PEFT's own loader."""
+        given = import_module("safetensors.torch").load_file(place)
+        names = {canonical(name): name for name, _ in self.trainer.model.named_parameters()}
+        state = {names[name].replace(".default", ""): value for name, value in given.items() if name in names}
+        import_module("peft").set_peft_model_state_dict(self.trainer.model, state)
+
+    # --- what is seen ---------------------------------------------------------------------------------------------
+
+    def _order(self) -> str | None:
+        if self.cfg.sample_packing:
+            return None
+        trainer = self.trainer
+        loader = trainer.get_train_dataloader()
+        seeds = {0, 42, int(trainer.args.seed)}
+        found = []
+        for epoch in (0, 1):
+            sampler = loader.batch_sampler
+            while hasattr(sampler, "batch_sampler"):
+                sampler = sampler.batch_sampler
+            inner = sampler.sampler
+            if hasattr(inner, "set_epoch"):
+                inner.set_epoch(epoch)
+            found.append(self.inside.order_of([int(one) for one in inner], seeds, epoch))
+        merged = self.cfg.shuffle_merged_datasets is not False and not self.cfg.curriculum_sampling
+        several = len(self.cfg.datasets or ()) > 1 and self.cfg.shuffle_merged_datasets is not False
+        order = found[0] if found[0] == found[1] else "unknown"
+        if self._shuffled(several or merged):
+            order += ", of rows shuffled once before"
+        return order
+
+    def _shuffled(self, _: bool) -> bool:
+        """Whether the rows stand in another order than in their files: each row's file number is its first column."""
+        dataset = self.trainer.train_dataset
+        if "position" not in getattr(dataset, "column_names", ()):
+            before = self.request.get("lengths")
+            return bool(before) and before != [len(one) for one in dataset["input_ids"]][: len(before)]
+        return list(dataset["position"]) != sorted(dataset["position"])
+
+    def _tokens(self) -> dict[str, Any]:
+        trim = self.inside.trimmed
+        dataset = self.trainer.train_dataset
+        count = min(self.request.get("samples", 16), len(dataset))
+        if "labels" not in dataset.column_names:
+            return {"samples": [pair for i in range(count) for pair in _pair(dataset[i], trim)], "batches": []}
+        batches = []
+        for _, batch in zip(range(self.request.get("batches", 4)), self._sequential(), strict=False):
+            batches.append([trim(a, b) for a, b in zip(batch["input_ids"].tolist(), batch["labels"].tolist(), strict=True)])
+        samples = [trim(dataset[i]["input_ids"], dataset[i]["labels"]) for i in range(count)]
+        return {"samples": samples, "batches": batches}
+
+    def _sequential(self) -> Any:
+        return self.trainer.get_train_dataloader()
+
+    def _plan(self, order: str | None) -> dict[str, Any]:
+        trainer, watch, inside, cfg = self.trainer, self.watch, self.inside, self.cfg
+        args, total = trainer.args, int(trainer.state.max_steps)
+        named = dict(self._named())
+        found = inside.parameters(named, watch.groups)
+        size = args.per_device_train_batch_size
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        packed = bool(cfg.sample_packing)
+        observed: dict[str, Any] = {
+            **inside.optimizer_settings(watch),
+            "optimizer.weight_decay_scope": inside.decay_scope(found),
+            "optimizer.in_backward": False,
+            "batch.micro_size": int(cfg.micro_batch_size) if packed else size,
+            "batch.accumulation": args.gradient_accumulation_steps,
+            "batch.effective": (int(cfg.micro_batch_size) if packed else size) * args.gradient_accumulation_steps,
+            "gradient.max_norm": inside.finite(watch.clipped) or None,
+            "duration.epochs": args.num_train_epochs,
+            "data.order": order,
+            "data.shuffle": None if order is None else not order.startswith("as stored"),
+            "sequence.packing": packed,
+            "precision.autocast": watch.autocast,
+            "memory.activation_checkpointing": bool(getattr(model, "is_gradient_checkpointing", False)),
+            "logging.every": int(args.logging_steps),
+            "method.name": str(cfg.rl.value if hasattr(cfg.rl, "value") else cfg.rl) if cfg.rl else "sft",
+            "seed.value": args.seed if self.request["config"].get("seed") is not None else None,
+            **self._adapter(),
+        }
+        if not packed:
+            observed["duration.partial_batch"] = "dropped" if args.dataloader_drop_last else "kept"
+        dtypes = {one["dtype"] for one in found.values()}
+        frozen = {inside.dtype_name(one.dtype) for one in named.values() if not one.requires_grad}
+        observed["precision.weights"] = _precision(named, frozen or dtypes, inside)
+        if observed["adapter.method"] != "none":
+            observed["adapter.dtype"] = next(iter(dtypes)) if len(dtypes) == 1 else ", ".join(sorted(dtypes))
+        group = watch.groups[0] if watch.groups else {}
+        peak = group.get("initial_lr", group.get("lr"))
+        observed["optimizer.learning_rate"] = peak
+        return {
+            "observed": {key: value for key, value in observed.items() if value is not None or key in _MAY_BE_NONE},
+            "parameters": found,
+            "frozen": len(named) - len(found),
+            "optimizer": watch.optimizer,
+            "groups": [{k: v for k, v in one.items() if k != "ids"} | {"count": len(one["ids"])} for one in watch.groups],
+            "rates": inside.rates(trainer.lr_scheduler, total, float(peak or 0.0)),
+            "total": total,
+            "rows": len(trainer.train_dataset),
+            "first": watch.steps[0] if watch.steps else None,
+        }
+
+    def _adapter(self) -> dict[str, Any]:
+        model = self.trainer.model
+        kinds = [(name, one) for name, one in model.named_modules() if hasattr(one, "lora_A") and "default" in one.scaling]
+        loaded = "nf4" if getattr(model, "is_loaded_in_4bit", False) else "int8" if getattr(model, "is_loaded_in_8bit", False) else "none"
+        if not kinds:
+            return {"adapter.method": "none", "model.quantization": loaded}
+        one = kinds[0][1]
+        config = model.peft_config["default"]
+        dropout = one.lora_dropout["default"]
+        rank = one.r["default"]
+        return {
+            "adapter.method": "lora",
+            "adapter.rank": rank,
+            "adapter.alpha": round(one.scaling["default"] * (rank**0.5 if config.use_rslora else rank), 6),
+            "adapter.dropout": float(getattr(dropout, "p", 0.0)),
+            "adapter.use_dora": bool(config.use_dora),
+            "adapter.use_rslora": bool(config.use_rslora),
+            "adapter.bias": config.bias,
+            "adapter.target_modules": sorted({name.rsplit(".", 1)[-1] for name, _ in kinds}),
+            "model.quantization": loaded,
+        }
+
+
+_MAY_BE_NONE = ("gradient.max_norm",)
+
+
+def canonical(name: str) -> str:
+    """A parameter's name as in transformers' model, without the prefixes that wrappers put in front."""
+    name = name.replace("base_model.model.", "").replace("base_layer.", "").replace(".default", "")
+    for letter in "AB":
+        name = name.replace(f"lora_{letter}.weight", f"lora_{letter}")
+    name = name.replace("lora_magnitude_vector.weight", "magnitude")
+    return name.removeprefix("module.").removeprefix("model.")
+
+
+def _precision(named: dict[str, Any], dtypes: set[str], inside: Any) -> str:
+    if len(dtypes) == 1:
+        return next(iter(dtypes))
+    full = {name for name, one in named.items() if inside.dtype_name(one.dtype) == "fp32" and "lora_" not in name}
+    if dtypes == {"bf16", "fp32"} and all("norm" in name or "embed" in name or "lm_head" in name for name in full):
+        return "bf16, embeddings and norms fp32"
+    return ", ".join(sorted(dtypes))
+
+
+def _pair(row: dict[str, Any], trim: Any) -> Iterator[dict[str, Any]]:
+    """The two replies of a preference row behind their prompt, as one sample each."""
+    prompt = row.get("prompt_ids", row.get("prompt_input_ids"))
+    for reply in ("chosen", "rejected"):
+        ids = row.get(f"{reply}_ids", row.get(f"{reply}_input_ids"))
+        yield trim([*prompt, *ids], [*([-100] * len(prompt)), *ids])
+
+
+def family(request: dict[str, Any]) -> dict[str, Any]:
+    """Not known from the keys: base_model's config.json says it."""
+    return {"family": None}
+
+
+def trial(request: dict[str, Any], inside: Any) -> dict[str, Any]:
+    if request["level"] not in LEVELS:
+        raise ValueError(f"no level {request['level']!r}")
+    for name in ("axolotl.cli.train", "axolotl.train", "axolotl.common.datasets", "axolotl.utils.trainer",
+                 "axolotl.core.builders", "peft", "trl", "transformers.models.llama.modeling_llama"):  # fmt: skip
+        import_module(name)
+    return inside.apart(lambda: Trial(request, inside).run())  # type: ignore[no-any-return]

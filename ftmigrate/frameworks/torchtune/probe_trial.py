@@ -1,0 +1,340 @@
+"""A torchtune run on a tiny model, watched. Loaded by the probe in torchtune's environment, without ftmigrate.
+
+The recipe's own class is set up and trained. What is replaced: the model's sizes, weights, tokenizer files and rows
+(made for the trial), the device, and what only writes or logs. `LEVELS` says what each level answers.
+"""
+
+import importlib.util
+import inspect
+import os
+import re
+import sys
+import types
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from typing import Any
+
+LEVELS = ("plan", "tokens", "train")
+_SIZES = {"layers": "num_layers", "heads": "num_heads", "kv_heads": "num_kv_heads", "width": "embed_dim",
+          "inner": "intermediate_dim", "vocabulary": "vocab_size", "head_width": "head_dim"}  # fmt: skip
+_MODULES = {"output_proj": "o_proj", "w1": "gate_proj", "w2": "down_proj", "w3": "up_proj", "output": "lm_head"}
+_LOADING = ("source", "data_files", "data_dir", "name", "revision", "streaming", "subset")
+_ONLY_BUILDER = ("q_proj_bias", "k_proj_bias", "attn_bias")
+
+
+class Trial:
+    """One config in one folder, which holds the tiny model and the rows."""
+
+    def __init__(self, request: dict[str, Any], inside: Any) -> None:
+        self.request, self.inside = request, inside
+        self.level = request["level"]
+        self.omegaconf = import_module("omegaconf").OmegaConf
+        self.instances = import_module("torchtune.config._utils")
+        self.watch = inside.Watch(request.get("steps", 1))
+        self.recipe: Any = None
+
+    def run(self) -> dict[str, Any]:
+        import_module("torch").set_num_threads(1)
+        os.chdir(self.request["folder"])
+        self._stand_ins()
+        cfg = self._config()
+        self._shrink(cfg)
+        kind = self._recipe_class()
+        self.recipe = recipe = kind(cfg=cfg)
+        recipe.setup(cfg=cfg)
+        recipe.save_checkpoint = lambda *_, **__: None  # on a CPU, merging changes the weights that are being trained
+        if "start" in self.request:
+            self._load(self.request["start"])
+        if "keep" in self.request:
+            self._keep(self.request["keep"])
+        if self.level == "tokens":
+            return self._tokens()
+        total, order = self._total(), self._order() if self.level == "plan" else None
+        self.watch.install()
+        try:
+            recipe.train()
+        except self.inside.Stop:
+            pass
+        if self.level == "train":
+            return {"steps": self.watch.steps, "total": total}
+        return self._plan(cfg, total, order)
+
+    # --- the config -----------------------------------------------------------------------------------------------
+
+    def _config(self) -> Any:
+        """The user's config with what the trial replaces."""
+        tree = self.request["config"]
+        tree["device"], tree["compile"], tree["output_dir"] = "cpu", False, "out"
+        tree["resume_from_checkpoint"] = False
+        for key in ("profiler", "log_peak_memory_stats", "enable_activation_offloading", "fsdp_cpu_offload",
+                    "enable_async_checkpointing", "dataset_val", "log_level"):  # fmt: skip
+            tree.pop(key, None)
+        tree["metric_logger"] = {
+            "_component_": "torchtune.training.metric_logging.DiskLogger", "log_dir": "out/logs",
+        }  # fmt: skip
+        for key in ("checkpointer", "ref_checkpointer"):
+            if key in tree:
+                kept = tree[key].get("model_type", "LLAMA3")
+                tree[key] = {
+                    "_component_": "torchtune.training.FullModelHFCheckpointer", "checkpoint_dir": "model",
+                    "checkpoint_files": ["model.safetensors"], "model_type": kept, "output_dir": "out",
+                }  # fmt: skip
+        self._tokenizer(tree["tokenizer"])
+        files = iter(self.request["rows"])
+        sections = tree["dataset"] if isinstance(tree["dataset"], list) else [tree["dataset"]]
+        for section in sections:
+            for key in _LOADING:
+                section.pop(key, None)
+            section.update(source="json", data_files=next(files))
+        if self.level != "plan":
+            tree["dtype"] = "fp32"
+            self._without_dropout(tree["model"])
+            tree["shuffle"] = False
+        return self.omegaconf.create(tree)
+
+    def _tokenizer(self, section: dict[str, Any]) -> None:
+        """The files made for the trial in place of the named ones; special tokens have the ids of its vocabulary."""
+        accepted = inspect.signature(self.instances._get_component_from_path(section["_component_"])).parameters
+        files = {
+            "path": "vocab.json" if "merges_file" in accepted else "tokenizer.model",
+            "merges_file": "merges.txt",
+            "special_tokens_path": "special_tokens.json",
+            "tokenizer_json_path": "tokenizer.json",
+            "tokenizer_config_json_path": "tokenizer_config.json",
+            "generation_config_path": "generation_config.json",
+        }
+        for key, name in files.items():
+            if key in accepted and os.path.exists(os.path.join("model", name)):
+                section[key] = os.path.join("model", name)
+
+    def _without_dropout(self, section: dict[str, Any]) -> None:
+        accepted = inspect.signature(self.instances._get_component_from_path(section["_component_"])).parameters
+        for key in ("lora_dropout", "attn_dropout"):
+            if key in accepted:
+                section[key] = 0.0
+
+    def _shrink(self, cfg: Any) -> None:
+        """The builder that the config names builds with the tiny model's sizes."""
+        sizes = {_SIZES[key]: value for key, value in self.request["sizes"].items() if key in _SIZES}
+        named = self.instances._get_component_from_path(cfg.model._component_)
+        builder = getattr(named, "func", named)
+        accepted = inspect.signature(named).parameters
+        if "embed_dim" in accepted:
+            for key, value in sizes.items():
+                if key in accepted:
+                    cfg.model[key] = value
+            return
+        space = builder.__globals__
+        for name, value in list(space.items()):
+            if inspect.isfunction(value) and "embed_dim" in inspect.signature(value).parameters:
+                space[name] = _resized(value, sizes)
+
+    def _stand_ins(self) -> None:
+        """Optimizers of packages that are not here, or need a GPU, in torch's own: the steps differ, the settings do not."""
+        torch = import_module("torch")
+        module = types.ModuleType("bitsandbytes")
+        optim = types.ModuleType("bitsandbytes.optim")
+        for name in ("AdamW", "AdamW8bit", "PagedAdamW", "PagedAdamW8bit"):
+            made = type(name, (torch.optim.AdamW,), {})
+            setattr(optim, name, made)
+        module.optim = optim  # type: ignore[attr-defined]
+        sys.modules.update({"bitsandbytes": module, "bitsandbytes.optim": optim})
+
+    def _recipe_class(self) -> Any:
+        name = self.request["recipe"]
+        if "distributed" in name:
+            os.environ.update(RANK="0", LOCAL_RANK="0", WORLD_SIZE="1", MASTER_ADDR="127.0.0.1",
+                              MASTER_PORT=str(20000 + os.getpid() % 20000))  # fmt: skip
+            import_module("torch").distributed.init_process_group("gloo")
+        module = _recipe(name)
+        found = [
+            one for one in vars(module).values()
+            if inspect.isclass(one) and one.__module__ == module.__name__ and hasattr(one, "setup") and hasattr(one, "train")
+        ]  # fmt: skip
+        if not found:
+            raise ValueError(f"the recipe {name} does not train")
+        return found[0]
+
+    # --- adapter weights ------------------------------------------------------------------------------------------
+
+    def _named(self) -> Iterator[tuple[str, Any]]:
+        for name, one in self.recipe._model.named_parameters():
+            yield canonical(name), one
+
+    def _keep(self, place: str) -> None:
+        """The starting adapter under names that both sides know."""
+        save = import_module("safetensors.torch").save_file
+        kept = {name: one.detach().float().contiguous() for name, one in self._named() if ".lora_A" in name}
+        save(kept, place)
+
+    def _load(self, place: str) -> None:
+        """An adapter's start; through the model's own load_state_dict."""
+        given = import_module("safetensors.torch").load_file(place)
+        own = {canonical(name): name for name, _ in self.recipe._model.named_parameters()}
+        wanted = {own[name]: value for name, value in given.items() if name in own}
+        self.recipe._model.load_state_dict(wanted, strict=False)
+
+    # --- what is seen ---------------------------------------------------------------------------------------------
+
+    def _loader(self) -> Any:
+        return self.recipe._dataloader
+
+    def _total(self) -> int:
+        return int(self.recipe.total_epochs * self.recipe._steps_per_epoch)
+
+    def _order(self) -> str:
+        sampler = getattr(self.recipe, "_sampler", None) or self._loader().sampler
+        seeds = {0, 42, int(self.recipe.seed)}
+        found = []
+        for epoch in (0, 1):
+            sampler.set_epoch(epoch)
+            found.append(self.inside.order_of(list(sampler), seeds, epoch))
+        sampler.set_epoch(0)
+        return found[0] if found[0] == found[1] else "unknown"
+
+    def _tokens(self) -> dict[str, Any]:
+        dataset, loader = self._loader().dataset, self._loader()
+        count = min(self.request.get("samples", 16), len(dataset))
+        batches = []
+        for _, batch in zip(range(self.request.get("batches", 4)), loader, strict=False):
+            batches.append([self.inside.trimmed(a, b) for a, b in _rows(batch)])
+        return {"samples": [pair for i in range(count) for pair in self._sample(dataset[i])], "batches": batches}
+
+    def _sample(self, row: dict[str, Any]) -> list[dict[str, Any]]:
+        if "tokens" in row:
+            return [self.inside.trimmed(list(row["tokens"]), list(row["labels"]))]
+        return [
+            self.inside.trimmed(list(row[f"{reply}_input_ids"]), list(row[f"{reply}_labels"]))
+            for reply in ("chosen", "rejected")
+        ]
+
+    def _plan(self, cfg: Any, total: int, order: str | None) -> dict[str, Any]:
+        recipe, watch, inside = self.recipe, self.watch, self.inside
+        named = dict(self._named())
+        groups = watch.groups
+        found = inside.parameters(named, groups)
+        loader = self._loader()
+        observed: dict[str, Any] = {
+            **inside.optimizer_settings(watch),
+            "optimizer.weight_decay_scope": inside.decay_scope(found),
+            "optimizer.in_backward": bool(getattr(recipe, "_optimizer_in_bwd", False)),
+            "batch.micro_size": loader.batch_size,
+            "batch.accumulation": recipe._gradient_accumulation_steps,
+            "batch.effective": loader.batch_size * recipe._gradient_accumulation_steps,
+            "gradient.max_norm": inside.finite(watch.clipped),
+            "duration.epochs": recipe.total_epochs,
+            "duration.partial_batch": "dropped" if loader.drop_last else "kept",
+            "data.order": order,
+            "data.shuffle": None if order is None else order != "as stored",
+            "sequence.packing": type(loader.dataset).__name__ == "PackedDataset",
+            "precision.autocast": watch.autocast,
+            "memory.activation_checkpointing": any(
+                "CheckpointWrapper" in type(one).__name__ for one in recipe._model.modules()
+            ),
+            "logging.every": getattr(recipe, "_log_every_n_steps", None),
+            "method.name": "dpo" if "DPO" in type(recipe).__name__ else "sft",
+            "memory.chunked_loss": any(word in type(recipe._loss_fn).__name__ for word in ("Chunked", "LinearCross")),
+            **self._adapter(),
+        }
+        seed = self.request["config"].get("seed")
+        observed["seed.value"] = "random" if seed is None else int(recipe.seed)
+        dtypes = {one["dtype"] for one in found.values()}
+        frozen = {inside.dtype_name(one.dtype) for one in named.values() if not one.requires_grad}
+        observed["precision.weights"] = _one(frozen or dtypes)
+        if observed["adapter.method"] != "none":
+            observed["adapter.dtype"] = _one(dtypes)
+        first = watch.groups[0]["initial_lr"] if watch.groups and "initial_lr" in watch.groups[0] else None
+        peak = first if first is not None else watch.groups[0]["lr"] if watch.groups else None
+        observed["optimizer.learning_rate"] = peak
+        return {
+            "observed": {key: value for key, value in observed.items() if value is not None or key in _MAY_BE_NONE},
+            "parameters": found,
+            "frozen": len(named) - len(found),
+            "optimizer": watch.optimizer,
+            "groups": [{k: v for k, v in group.items() if k != "ids"} | {"count": len(group["ids"])} for group in groups],
+            "rates": inside.rates(getattr(recipe, "_lr_scheduler", None), total, float(peak or 0.0)),
+            "total": total,
+            "rows": len(loader.dataset),
+            "first": watch.steps[0] if watch.steps else None,
+        }
+
+    def _adapter(self) -> dict[str, Any]:
+        kinds = [(name, one) for name, one in self.recipe._model.named_modules()
+                 if hasattr(one, "lora_a") and hasattr(one, "rank")]  # fmt: skip
+        if not kinds:
+            return {"adapter.method": "none", "model.quantization": "none", "model.trainable": "all"}
+        one = kinds[0][1]
+        quantized = any(getattr(module, "_quantize_base", False) for _, module in kinds)
+        return {
+            "adapter.method": "lora",
+            "adapter.rank": one.rank,
+            "adapter.alpha": one.alpha,
+            "adapter.dropout": float(getattr(one.dropout, "p", 0.0)),
+            "adapter.use_dora": "DoRA" in type(one).__name__,
+            "adapter.use_rslora": False,
+            "adapter.target_modules": sorted({canonical(name).rsplit(".", 1)[-1] for name, _ in kinds}),
+            "model.quantization": "nf4" if quantized else "none",
+        }
+
+
+_MAY_BE_NONE = ("gradient.max_norm",)
+
+
+def canonical(name: str) -> str:
+    """A parameter's name as transformers' models have it, without their prefix `model.`."""
+    name = name.replace("_checkpoint_wrapped_module.", "").replace("_fsdp_wrapped_module.", "").replace("_orig_mod.", "")
+    name = name.replace("tok_embeddings", "embed_tokens").replace(".attn.", ".self_attn.").replace(".scale", ".weight")
+    name = name.replace("lora_a.weight", "lora_A").replace("lora_b.weight", "lora_B")
+    name = name.replace("sa_norm", "input_layernorm").replace("mlp_norm", "post_attention_layernorm")
+    return ".".join(_MODULES.get(part, part) for part in re.sub(r"^decoder\.", "", name).split("."))
+
+
+def _recipe(name: str) -> Any:
+    """A recipe's file as a module: the folder is no package that can be imported."""
+    found = importlib.util.find_spec("recipes")
+    folder = next(iter(found.submodule_search_locations or ())) if found else None
+    path = os.path.join(folder or "", *name.split("/")) + ".py"
+    if not os.path.isfile(path):
+        raise ValueError(f"this torchtune has no recipe {name}")
+    spec = importlib.util.spec_from_file_location(os.path.basename(name), path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _one(values: set[str]) -> str:
+    return next(iter(values)) if len(values) == 1 else ", ".join(sorted(values))
+
+
+def _resized(builder: Callable[..., Any], sizes: dict[str, int]) -> Callable[..., Any]:
+    accepted = inspect.signature(builder).parameters
+
+    def resized(*args: Any, **kwargs: Any) -> Any:
+        bound = inspect.signature(builder).bind_partial(*args, **kwargs)
+        bound.arguments.update({key: value for key, value in sizes.items() if key in accepted})
+        return builder(**bound.arguments)
+
+    resized.__signature__ = inspect.signature(builder)  # type: ignore[attr-defined]
+    return resized
+
+
+def _rows(batch: Any) -> Iterator[tuple[list[int], list[int]]]:
+    if isinstance(batch, dict):
+        yield from zip(batch["tokens"].tolist(), batch["labels"].tolist(), strict=True)
+    else:
+        yield from zip(batch[0].tolist(), batch[1].tolist(), strict=True)
+
+
+def family(request: dict[str, Any]) -> dict[str, Any]:
+    """The family of the model builder and whether the run is preference training."""
+    name = str(request["config"].get("model", {}).get("_component_", ""))
+    found = re.match(r"torchtune\.models\.(\w+)\.", name)
+    return {"family": found[1] if found else None}
+
+
+def trial(request: dict[str, Any], inside: Any) -> dict[str, Any]:
+    if request["level"] not in LEVELS:
+        raise ValueError(f"no level {request['level']!r}")
+    return inside.apart(lambda: Trial(request, inside).run())  # type: ignore[no-any-return]

@@ -1,0 +1,219 @@
+"""What the probes share. Probes load it by its file path, in a framework's environment: standard library and torch only.
+
+A framework's own program runs in a process of its own, watched: each optimizer step is noted, and it is stopped after
+as many as are wanted.
+"""
+
+import json
+import math
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from importlib import import_module
+from typing import Any
+
+IGNORED = -100
+
+
+class Stop(BaseException):
+    """Ends the framework's training loop; nothing catches it but who started the loop."""
+
+
+def apart(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """`work` in a forked process, so that whatever it leaves behind ends with it. Its failure is raised here."""
+    if not hasattr(os, "fork"):
+        return work()
+    reading, writing = os.pipe()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            os.close(reading)
+            try:
+                told = {"answer": work()}
+            except BaseException as error:
+                traceback.print_exc()
+                told = {"type": type(error).__name__, "message": f"{str(error)[:2000]} ({where(error)})"}
+            with os.fdopen(writing, "w", encoding="utf-8") as pipe:
+                pipe.write(json.dumps(told, default=str))
+            sys.stderr.flush()
+            status = 0
+        finally:
+            os._exit(status)
+    os.close(writing)
+    with os.fdopen(reading, encoding="utf-8") as pipe:
+        text = pipe.read()
+    os.waitpid(child, 0)
+    if not text:
+        raise RuntimeError("the framework's process ended without an answer")
+    told = json.loads(text)
+    if "answer" not in told:
+        raise RuntimeError(f"{told['type']}: {told['message']}")
+    answer: dict[str, Any] = told["answer"]
+    return answer
+
+
+def where(error: BaseException) -> str:
+    """The last frame of an error's traceback: file and line, without the directories."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{os.path.basename(frames[-1].filename)}, line {frames[-1].lineno}" if frames else "no place known"
+
+
+class Watch:
+    """Notes what a training loop does at each optimizer step, and stops it in front of step `steps` + 1.
+
+    loss: the mean over the step's trained tokens, added up from what is handed to the cross entropy, so that it does
+    not depend on how a framework divides; None where no cross entropy is computed. norm: of the gradient, after
+    clipping, as the optimizer gets it.
+    """
+
+    def __init__(self, steps: int) -> None:
+        self.torch = import_module("torch")
+        self.wanted = steps
+        self.steps: list[dict[str, Any]] = []
+        self.groups: list[dict[str, Any]] = []
+        self.optimizer = ""
+        self.clipped: float | None = None
+        self.autocast = "none"
+        self.calls = self.backward = 0
+        self._total, self._count = 0.0, 0
+
+    def install(self) -> None:
+        torch = self.torch
+        import_module("torch._dynamo").config.disable = True  # compiling takes longer than a trial
+        compute = torch.nn.functional.cross_entropy
+        clip = torch.nn.utils.clip_grad_norm_
+
+        def cross_entropy(logits: Any, labels: Any, *more: Any, **options: Any) -> Any:
+            if logits.dim() == 2 and labels.dim() == 1:
+                trained = labels != IGNORED
+                with torch.no_grad():
+                    self._total += float(
+                        compute(logits[trained].float(), labels[trained], reduction="sum").double()
+                    )
+                self._count += int(trained.sum())
+            self.calls += 1
+            for device in ("cpu", "cuda"):
+                if torch.is_autocast_enabled(device):
+                    self.autocast = dtype_name(torch.get_autocast_dtype(device))
+            return compute(logits, labels, *more, **options)
+
+        def clip_grad_norm_(parameters: Any, max_norm: float, *more: Any, **options: Any) -> Any:
+            self.clipped = float(max_norm)
+            return clip(parameters, max_norm, *more, **options)
+
+        torch.nn.functional.cross_entropy = cross_entropy
+        torch.nn.utils.clip_grad_norm_ = clip_grad_norm_
+        import_module("torch.optim.optimizer").register_optimizer_step_pre_hook(self._before_step)
+
+    def _before_step(self, optimizer: Any, *_: Any) -> None:
+        torch = self.torch
+        if not self.groups:
+            self.optimizer = f"{type(optimizer).__module__}.{type(optimizer).__qualname__}"
+            self.groups = [
+                {key: value for key, value in group.items() if key != "params"}
+                | {"ids": [id(one) for one in group["params"]]}
+                for group in optimizer.param_groups
+            ]
+        if len(self.steps) >= self.wanted:
+            raise Stop
+        grads = [one.grad for group in optimizer.param_groups for one in group["params"] if one.grad is not None]
+        norm = float(torch.stack([grad.detach().double().norm() for grad in grads]).norm()) if grads else 0.0
+        self.steps.append(
+            {
+                "loss": self._total / self._count if self._count else None,
+                "norm": norm,
+                "rate": float(optimizer.param_groups[0]["lr"]),
+                "tokens": self._count,
+            }
+        )
+        self._total, self._count = 0.0, 0
+
+
+def dtype_name(dtype: Any) -> str:
+    short = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16", "float64": "fp64"}
+    name = str(dtype).removeprefix("torch.")
+    return short.get(name, name)
+
+
+def rates(scheduler: Any, total: int, first: float) -> list[float]:
+    """The learning rate of each step, from the framework's own scheduler as it stands before the first step."""
+    torch = import_module("torch")
+    inner = getattr(scheduler, "scheduler", scheduler)
+    if inner is None:
+        return [first] * total
+    if isinstance(inner, torch.optim.lr_scheduler.LambdaLR):
+        return [inner.base_lrs[0] * inner.lr_lambdas[0](step) for step in range(total)]
+    found = []
+    for _ in range(total):
+        found.append(float(inner.optimizer.param_groups[0]["lr"]))
+        inner.step()
+    return found
+
+
+def order_of(indices: list[int], seeds: Iterable[int], epoch: int) -> str:
+    """What decided this order of rows, in the vocabulary's words; `unknown` where it is none of the tried."""
+    torch = import_module("torch")
+    if indices == sorted(indices):
+        return "as stored"
+    for seed in seeds:
+        generator = torch.Generator()
+        generator.manual_seed(seed + epoch)
+        if torch.randperm(len(indices), generator=generator).tolist() == indices:
+            return f"permutation of seed {seed}, anew each epoch"
+    return "unknown"
+
+
+def decay_scope(parameters: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """Which trained weights are decayed, in the vocabulary's words; None where there is no decay to see."""
+    decayed = {name for name, one in parameters.items() if one["decay"]}
+    if not decayed:
+        return None
+    if len(decayed) == len(parameters):
+        return "all"
+    small = {name for name, one in parameters.items() if len(one["shape"]) == 1 or name.endswith("bias")}
+    return "no norms and biases" if decayed == set(parameters) - small else "another choice"
+
+
+def parameters(named: Mapping[str, Any], groups: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The trainable parameters by name: shape, dtype, weight decay as the optimizer's groups say."""
+    decay = {number: group.get("weight_decay", 0) for group in groups for number in group["ids"]}
+    return {
+        name: {"shape": list(one.shape), "dtype": dtype_name(one.dtype), "decay": decay.get(id(one), 0)}
+        for name, one in named.items()
+        if one.requires_grad
+    }
+
+
+def optimizer_settings(watch: Watch) -> dict[str, Any]:
+    """The settings that the first group of the live optimizer shows."""
+    if not watch.groups:
+        return {}
+    names = {
+        "AdamW": "adamw", "Adam": "adam", "SGD": "sgd", "Adagrad": "adagrad", "RMSprop": "rmsprop",
+        "Adafactor": "adafactor", "AdamW8bit": "adamw_8bit", "PagedAdamW": "paged_adamw",
+        "PagedAdamW8bit": "paged_adamw_8bit",
+    }  # fmt: skip
+    group = watch.groups[0]
+    kind = watch.optimizer.rsplit(".", 1)[-1]
+    found: dict[str, Any] = {"optimizer.name": names.get(kind, kind)}
+    if "betas" in group:
+        found["optimizer.beta1"], found["optimizer.beta2"] = group["betas"][:2]
+    if "eps" in group and isinstance(group["eps"], int | float):
+        found["optimizer.epsilon"] = group["eps"]
+    if "fused" in group:
+        found["optimizer.fused"] = bool(group["fused"])
+    found["optimizer.weight_decay"] = max(float(one.get("weight_decay") or 0) for one in watch.groups)
+    return found
+
+
+def finite(value: float | None) -> float | None:
+    return None if value is None or math.isinf(value) else value
+
+
+def trimmed(ids: list[int], labels: list[int]) -> dict[str, list[int]]:
+    """A sample; `labels` say which ids are trained (in place, unshifted)."""
+    return {"ids": [int(one) for one in ids], "labels": [int(one) for one in labels]}

@@ -1,0 +1,109 @@
+"""Rows made for a trial: of the shape that a run's sources read, or a sample of the user's own where they lie here."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from ftmigrate.run.model import NOT_APPLICABLE, Run
+from ftmigrate.run.rendering import Conversation, Item, Labelled, Listed, Rendering, columns, optional_columns
+from ftmigrate.run.source import Location
+
+COUNT = 48
+_WORDS = (
+    "river", "town", "over", "small", "green", "why", "name", "they", "walk", "is", "a", "the", "of", "light", "stone",
+    "paper", "rain", "seven", "slow",
+)  # fmt: skip
+_TALKS = (("user", "assistant"), ("system", "user", "assistant"), ("user", "assistant", "user", "assistant"))
+_SEED = 7
+
+
+class NoRows(Exception):
+    """What a source's rows look like is not known, so none can be made; the text says why."""
+
+
+def sources(runs: Sequence[Run], count: int = COUNT) -> list[list[dict[str, Any]]]:
+    """Rows for each source, that all of the runs can read. Raises NoRows."""
+    found = []
+    for index in range(max(run.sources for run in runs)):
+        texts: list[Rendering] = []
+        for run in runs:
+            for name in ("text", "rejected"):
+                setting = run.settings.get(f"data.sources[{index}].{name}")
+                if setting is None or setting.value is NOT_APPLICABLE:
+                    continue
+                if not isinstance(setting.value, Rendering):
+                    raise NoRows(f"how rows of source {index + 1} become text is not known: {setting.value}")
+                texts.append(setting.value)
+        if not texts:
+            raise NoRows(f"how rows of source {index + 1} become text is not known")
+        found.append(_own(runs, index, count) or _made(texts, count, random.Random(_SEED + index)))
+    return found
+
+
+def _own(runs: Sequence[Run], index: int, count: int) -> list[dict[str, Any]]:
+    """The first rows of a local JSON file that a run names."""
+    for run in runs:
+        setting = run.settings.get(f"data.sources[{index}].location")
+        location = setting.value if setting else None
+        if not isinstance(location, Location):
+            continue
+        for name in location.files or (location.path,):
+            path = Path(name)
+            if path.is_file() and path.suffix in (".json", ".jsonl"):
+                with path.open(encoding="utf-8") as file:
+                    first = file.read(1)
+                    file.seek(0)
+                    rows = json.load(file) if first == "[" else [json.loads(line) for line in islice(file, count) if line.strip()]
+                return [dict(row) for row in rows[:count]]
+    return []
+
+
+def _made(texts: Sequence[Rendering], count: int, draw: random.Random) -> list[dict[str, Any]]:
+    names: dict[str, Listed | None] = {}
+    optional: set[str] = set()
+    for text in texts:
+        optional |= optional_columns(text.segments)
+        for name, talk in columns(text.segments).items():
+            if names.get(name) is None:
+                names[name] = talk
+    optional -= {name for name, talk in names.items() if talk is not None}
+    rows = []
+    for number in range(count):
+        row: dict[str, Any] = {}
+        turns = _TALKS[number % len(_TALKS)]
+        shared = [_words(draw, 3, 12) for _ in turns]
+        for name, talk in names.items():
+            if talk is None:
+                row[name] = _words(draw, 2, 40)
+            else:
+                row[name] = _talk(talk, turns, [*shared[:-1], _words(draw, 2, 40)])
+        for name in optional & set(row):
+            if number % 2:
+                row[name] = ""
+        rows.append(row)
+    return rows
+
+
+def _words(draw: random.Random, least: int, most: int) -> str:
+    return " ".join(draw.choices(_WORDS, k=draw.randint(least, most))).capitalize() + "."
+
+
+def _talk(talk: Listed, turns: Sequence[str], texts: Sequence[str]) -> list[dict[str, Any]]:
+    if isinstance(talk, Labelled):
+        return [{talk.label_key: role == "assistant", talk.text_key: text} for role, text in zip(turns, texts, strict=True)]
+    if isinstance(talk, Item):
+        return [{"role": role, talk.key: text} for role, text in zip(turns, texts, strict=True)]
+    assert isinstance(talk, Conversation)
+    names = {role: name for name, role in reversed(list(talk.roles.items()))}
+    return [
+        {talk.role_key: names.get(role, role), talk.content_key: text} for role, text in zip(turns, texts, strict=True)
+    ]
+
+
+def write(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")

@@ -1,0 +1,108 @@
+"""A trial: one side's own program on a tiny model and a few rows, watched by its probe."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ftmigrate.document.model import Document, Unresolved
+from ftmigrate.run.model import Run
+from ftmigrate.verify import rows, tiny_model
+from ftmigrate.verify.probe import Probe
+
+SECONDS = 600.0
+FALLBACK = "llama3"
+
+
+class TrialFailed(Exception):
+    """The framework's program ended with an error, or the trial cannot be set up; the text says where and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One config of a comparison with the probe of its framework."""
+
+    document: Document
+    run: Run
+    probe: Probe
+
+    def trial(self, level: str, workplace: Workplace, **more: Any) -> dict[str, Any]:
+        """What the framework's own program does. Raises TrialFailed, ProbeError."""
+        return run_trial(self.probe, plain(self.document.tree), self.run.recipe, level, workplace, **more)
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """The tiny model and the rows that all sides of a comparison share."""
+
+    folder: Path
+    family: str
+    sizes: Mapping[str, Any]
+    sources: int
+
+    def side(self, name: str) -> Path:
+        """A new folder for one trial, in which `model` and the rows lie."""
+        place = self.folder / name
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(parents=True)
+        (place / "model").symlink_to(self.folder / "model", target_is_directory=True)
+        for index in range(self.sources):
+            shutil.copy(self.folder / f"rows{index}.jsonl", place)
+        return place
+
+
+def workplace(folder: Path, family: str, data: Sequence[Sequence[Mapping[str, Any]]]) -> Workplace:
+    folder.mkdir(parents=True, exist_ok=True)
+    model = folder / "model"
+    sizes = tiny_model.sizes(family) if model.exists() else tiny_model.make(family, model)
+    for index, source in enumerate(data):
+        rows.write(source, folder / f"rows{index}.jsonl")
+    return Workplace(folder.resolve(), family, sizes, len(data))
+
+
+def family_of(sides: Sequence[Side]) -> str:
+    """The family of model that the sides train: as their programs say, else by the model's name."""
+    for side in sides:
+        told = side.probe.request("family", config=plain(side.document.tree))
+        if told["ok"] and told.get("family") in tiny_model.FAMILIES:
+            return str(told["family"])
+    for side in sides:
+        found = tiny_model.family_of(str(side.run["model.base"]))
+        if found:
+            return found
+    return FALLBACK
+
+
+def run_trial(
+    probe: Probe, config: dict[str, Any], recipe: str | None, level: str, place: Workplace, **more: Any
+) -> dict[str, Any]:
+    folder = place.side(f"{probe.framework}-{level}")
+    answer = probe.request(
+        "trial",
+        timeout=SECONDS,
+        config=config,
+        recipe=recipe,
+        level=level,
+        folder=str(folder),
+        sizes=dict(place.sizes),
+        rows=[f"rows{index}.jsonl" for index in range(place.sources)],
+        **more,
+    )
+    if not answer["ok"]:
+        raise TrialFailed(f"{probe.framework}: {answer['error']['message']}")
+    return answer
+
+
+def plain(tree: Any) -> Any:
+    """A config's tree in JSON's types; what only a run knows as the text it was written as."""
+    if isinstance(tree, Unresolved):
+        return tree.expression
+    if isinstance(tree, Mapping):
+        return {str(key): plain(value) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [plain(value) for value in tree]
+    return tree if tree is None or isinstance(tree, bool | int | float | str) else copy.copy(str(tree))
