@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ftmigrate import __version__
 from ftmigrate.cli.common import Paint, add_command_option, add_source_options, context, print_warnings
 from ftmigrate.files import write_atomically
 from ftmigrate.frameworks.reader import Context
-from ftmigrate.verify.levels import LEVELS, Outcome, Result, differences, status, verify
+from ftmigrate.frameworks.reader import read as read_document
+from ftmigrate.verify.levels import ALONE, LEVELS, Outcome, Result, differences, status, verify
+
+if TYPE_CHECKING:
+    from ftmigrate.document.model import Document
+    from ftmigrate.frameworks.registry import Framework
+    from ftmigrate.run.model import Run
 
 _COLOURS = {Outcome.PASSED: "green", Outcome.DIFFERS: "red", Outcome.NOT_RUN: "yellow"}
 
@@ -22,9 +30,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--from", dest="source", metavar="NAME[@VERSION]", help="SOURCE's framework")
     parser.add_argument("--to", dest="target", metavar="NAME[@VERSION]", help="TARGET's framework")
     parser.add_argument("--level", choices=LEVELS, default=LEVELS[0], help="how deep (default: schema)")
+    parser.add_argument(
+        "--steps", type=int, default=20, metavar="N", help="optimizer steps of level train (default: 20)"
+    )
+    parser.add_argument(
+        "--device", choices=("cpu", "cuda"), default="cpu", help="where to train (default: cpu, in fp32)"
+    )
     add_source_options(parser)
     add_command_option(parser)
     parser.add_argument("--report", metavar="FILE", help="write what was found as JSON")
+    parser.add_argument("--html", metavar="FILE", help="write what was found as one page")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -34,25 +49,67 @@ def run(args: argparse.Namespace) -> int:
     target = api.load(args.other, args.target)
     for document in (source.document, target.document):
         print_warnings(document)
-    before = source.run(context(args))
+    if args.device == "cuda" and not has_gpu():
+        print("--device cuda: there is no GPU that a CUDA driver sees on this machine", file=sys.stderr)
+        return 2
+    told = context(args)
+    before = source.run(told)
     after = target.run(Context(world_size=args.world_size, rows=args.rows))
     results = verify(target.document, after, target.framework, target.version, args.level)
-    told = differences(before, after)
-    if args.report:
+    results += pairs(
+        (source.document, before, source.framework, source.version, told),
+        (target.document, after, target.framework, target.version, Context()),
+        args.level,
+        args.steps,
+    )
+    lost = differences(before, after)
+    if args.report or args.html:
         report = {
             "ftmigrate": __version__,
             "source": {"path": args.path, "framework": before.framework, "version": before.version},
             "target": {"path": args.other, "framework": after.framework, "version": after.version},
             "levels": [result.json() for result in results],
-            "differences": list(told),
+            "differences": list(lost),
         }
-        write_atomically(Path(args.report), json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+        write_report(report, args.report, args.html)
     print_results(results)
-    if told:
+    if lost:
         print(
-            f"{len(told)} settings differ by our reading; see ftmigrate diff {args.path} {args.other}", file=sys.stderr
+            f"{len(lost)} settings differ by our reading; see ftmigrate diff {args.path} {args.other}", file=sys.stderr
         )
     return status(results)
+
+
+def pairs(
+    source: tuple[Document, Run, Framework, str, Context],
+    target: tuple[Document, Run, Framework, str, Context],
+    level: str,
+    steps: int = 20,
+) -> list[Result]:
+    """The levels up to `level` that run both sides."""
+    wanted = [name for name in LEVELS[: LEVELS.index(level) + 1] if name not in ALONE]
+    if not wanted:
+        return []
+    from ftmigrate.verify.pair import Config, Options, compare
+
+    def config(document: Document, run: Run, framework: Framework, version: str, told: Context) -> Config:
+        return Config(
+            document, run, framework, version, lambda other: read_document(framework.table(version), other, told)
+        )
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr)
+
+    return compare(config(*source), config(*target), wanted, Options(steps=steps, say=say))
+
+
+def write_report(report: dict[str, Any], as_json: str | None, as_html: str | None) -> None:
+    if as_json:
+        write_atomically(Path(as_json), json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    if as_html:
+        from ftmigrate.verify.page import page
+
+        write_atomically(Path(as_html), page(report))
 
 
 def print_results(results: list[Result]) -> None:
@@ -62,3 +119,14 @@ def print_results(results: list[Result]) -> None:
         print(f"{result.level:8} {paint(result.outcome, _COLOURS[result.outcome])}", file=sys.stderr)
         for detail in result.details:
             print(f"  {detail}", file=sys.stderr)
+        for difference in result.differences:
+            print(f"  {difference.line()}", file=sys.stderr)
+
+
+def has_gpu() -> bool:
+    """Whether the driver's own tool lists a GPU."""
+    try:
+        done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
+    except OSError:
+        return False
+    return done.returncode == 0 and "GPU" in done.stdout

@@ -33,7 +33,7 @@ def apart(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         try:
             os.close(reading)
             try:
-                told = {"answer": work()}
+                told: dict[str, Any] = {"answer": work()}
             except BaseException as error:
                 traceback.print_exc()
                 told = {"type": type(error).__name__, "message": f"{str(error)[:2000]} ({where(error)})"}
@@ -80,6 +80,8 @@ class Watch:
         self.autocast = "none"
         self.calls = self.backward = 0
         self._total, self._count = 0.0, 0
+        self._stepped: set[int] = set()
+        self.bits: int | None = None
 
     def install(self) -> None:
         torch = self.torch
@@ -91,9 +93,7 @@ class Watch:
             if logits.dim() == 2 and labels.dim() == 1:
                 trained = labels != IGNORED
                 with torch.no_grad():
-                    self._total += float(
-                        compute(logits[trained].float(), labels[trained], reduction="sum").double()
-                    )
+                    self._total += float(compute(logits[trained].float(), labels[trained], reduction="sum").double())
                 self._count += int(trained.sum())
             self.calls += 1
             for device in ("cpu", "cuda"):
@@ -110,27 +110,27 @@ class Watch:
         import_module("torch.optim.optimizer").register_optimizer_step_pre_hook(self._before_step)
 
     def _before_step(self, optimizer: Any, *_: Any) -> None:
-        torch = self.torch
-        if not self.groups:
+        """A step begins with the first optimizer that has stepped in it already (one for each weight, or one for all)."""
+        if not self._stepped or id(optimizer) in self._stepped:
+            if len(self.steps) >= self.wanted:
+                raise Stop
+            self._stepped = set()
+            loss = self._total / self._count if self._count else None
+            rate = float(optimizer.param_groups[0]["lr"])
+            self.steps.append({"loss": loss, "norm": 0.0, "rate": rate, "tokens": self._count})
+            self._total, self._count = 0.0, 0
+        self._stepped.add(id(optimizer))
+        if len(self.steps) == 1:
             self.optimizer = f"{type(optimizer).__module__}.{type(optimizer).__qualname__}"
-            self.groups = [
+            self.bits = getattr(getattr(optimizer, "args", None), "optim_bits", None)
+            self.groups += [
                 {key: value for key, value in group.items() if key != "params"}
                 | {"ids": [id(one) for one in group["params"]]}
                 for group in optimizer.param_groups
             ]
-        if len(self.steps) >= self.wanted:
-            raise Stop
         grads = [one.grad for group in optimizer.param_groups for one in group["params"] if one.grad is not None]
-        norm = float(torch.stack([grad.detach().double().norm() for grad in grads]).norm()) if grads else 0.0
-        self.steps.append(
-            {
-                "loss": self._total / self._count if self._count else None,
-                "norm": norm,
-                "rate": float(optimizer.param_groups[0]["lr"]),
-                "tokens": self._count,
-            }
-        )
-        self._total, self._count = 0.0, 0
+        squares = sum(float(grad.detach().double().norm()) ** 2 for grad in grads)
+        self.steps[-1]["norm"] = math.sqrt(self.steps[-1]["norm"] ** 2 + squares)
 
 
 def dtype_name(dtype: Any) -> str:
@@ -198,7 +198,7 @@ def optimizer_settings(watch: Watch) -> dict[str, Any]:
         "PagedAdamW8bit": "paged_adamw_8bit",
     }  # fmt: skip
     group = watch.groups[0]
-    kind = watch.optimizer.rsplit(".", 1)[-1]
+    kind = watch.optimizer.rsplit(".", 1)[-1] + ("8bit" if watch.bits == 8 else "")
     found: dict[str, Any] = {"optimizer.name": names.get(kind, kind)}
     if "betas" in group:
         found["optimizer.beta1"], found["optimizer.beta2"] = group["betas"][:2]

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any
 
 from ftmigrate.document.model import Document, Unresolved, format_path
 from ftmigrate.frameworks.registry import Framework
@@ -15,33 +12,20 @@ from ftmigrate.run.rendering import PLAIN, Rendering, samples
 from ftmigrate.verify import environments
 from ftmigrate.verify.load import check_load
 from ftmigrate.verify.probe import Probe, ProbeError
+from ftmigrate.verify.results import Outcome as Outcome
+from ftmigrate.verify.results import Result as Result
+from ftmigrate.verify.results import status as status
 from ftmigrate.verify.schema_level import ValidatorMissing, check_schema
 
-LEVELS = ("schema", "load")
-
-
-class Outcome(StrEnum):
-    PASSED = "passed"
-    DIFFERS = "differs"
-    NOT_RUN = "could not run"
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What one level found; `details` in the user's words."""
-
-    level: str
-    outcome: Outcome
-    details: tuple[str, ...] = ()
-
-    def json(self) -> dict[str, Any]:
-        return {"level": self.level, "outcome": str(self.outcome), "details": list(self.details)}
+LEVELS = ("schema", "load", "plan", "tokens", "train")
+ALONE = ("schema", "load")
+"""The levels that look at one file only."""
 
 
 def verify(document: Document, run: Run, framework: Framework, version: str, level: str) -> list[Result]:
-    """Check a config of a framework up to a level (each level includes those before it)."""
+    """Check a config of a framework up to a level, as far as that looks at one file (each level includes those before it)."""
     results = [schema_level(document, run, framework, version)]
-    if level == "load":
+    if LEVELS.index(level) >= LEVELS.index("load"):
         results.append(load_level(document, run, framework, version))
     return results
 
@@ -102,10 +86,3 @@ def loaded(
 def differences(source: Run, target: Run) -> tuple[str, ...]:
     """The settings in which two configs differ, as our own readers see them."""
     return tuple(f"{found.path}: {found.note()}" for found in losses(source, target))
-
-
-def status(results: list[Result]) -> int:
-    """0 passed, 1 a level found a difference, 2 a level could not run."""
-    if any(result.outcome is Outcome.DIFFERS for result in results):
-        return 1
-    return 2 if any(result.outcome is Outcome.NOT_RUN for result in results) else 0

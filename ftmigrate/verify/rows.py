@@ -14,6 +14,7 @@ from ftmigrate.run.rendering import Conversation, Item, Labelled, Listed, Render
 from ftmigrate.run.source import Location
 
 COUNT = 48
+MOST = 1024
 _WORDS = (
     "river", "town", "over", "small", "green", "why", "name", "they", "walk", "is", "a", "the", "of", "light", "stone",
     "paper", "rain", "seven", "slow",
@@ -58,7 +59,11 @@ def _own(runs: Sequence[Run], index: int, count: int) -> list[dict[str, Any]]:
                 with path.open(encoding="utf-8") as file:
                     first = file.read(1)
                     file.seek(0)
-                    rows = json.load(file) if first == "[" else [json.loads(line) for line in islice(file, count) if line.strip()]
+                    rows = (
+                        json.load(file)
+                        if first == "["
+                        else [json.loads(line) for line in islice(file, count) if line.strip()]
+                    )
                 return [dict(row) for row in rows[:count]]
     return []
 
@@ -95,7 +100,9 @@ def _words(draw: random.Random, least: int, most: int) -> str:
 
 def _talk(talk: Listed, turns: Sequence[str], texts: Sequence[str]) -> list[dict[str, Any]]:
     if isinstance(talk, Labelled):
-        return [{talk.label_key: role == "assistant", talk.text_key: text} for role, text in zip(turns, texts, strict=True)]
+        return [
+            {talk.label_key: role == "assistant", talk.text_key: text} for role, text in zip(turns, texts, strict=True)
+        ]
     if isinstance(talk, Item):
         return [{"role": role, talk.key: text} for role, text in zip(turns, texts, strict=True)]
     assert isinstance(talk, Conversation)
@@ -107,3 +114,13 @@ def _talk(talk: Listed, turns: Sequence[str], texts: Sequence[str]) -> list[dict
 
 def write(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
+
+def needed(runs: Sequence[Run]) -> int:
+    """Enough rows for three optimizer steps and a ragged end of a run."""
+    found = COUNT
+    for run in runs:
+        size, steps = run["batch.micro_size"], run["batch.accumulation"]
+        if isinstance(size, int) and isinstance(steps, int):
+            found = max(found, 3 * size * steps)
+    return min(found, MOST)

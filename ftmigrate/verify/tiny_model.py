@@ -68,6 +68,7 @@ FAMILIES: Mapping[str, Family] = {
     "gemma2": Family("Gemma2ForCausalLM", "gemma2", "gemma", 10000.0, 1e-6, tied=True, around_one=False,
                      extra_norms=True, config={**_GEMMA, **_GEMMA2}),
     "phi3": Family("Phi3ForCausalLM", "phi3", "phi3", 10000.0, 1e-5, kv_heads=4, fused=True),
+    "phi4": Family("Phi3ForCausalLM", "phi3", "phi4", 250000.0, 1e-5, kv_heads=4, fused=True),
 }  # fmt: skip
 
 # a hub id or directory -> family, first match; an id says less than a config.json and is asked last
@@ -85,6 +86,7 @@ _NAMES = (
     (r"gemma-?2", "gemma2"),
     (r"gemma", "gemma"),
     (r"phi-?3", "phi3"),
+    (r"phi-?4", "phi4"),
 )
 
 

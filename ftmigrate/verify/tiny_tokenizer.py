@@ -41,6 +41,12 @@ KINDS: Mapping[str, Kind] = {
          "<think>", "</think>"),
         None, "<|im_end|>", "<|endoftext|>", 320,
     ),
+    "phi4": Kind(
+        "gpt2",
+        ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|im_sep|>", "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>",
+         "<|endofprompt|>", "<|dummy_85|>"),
+        None, "<|im_end|>", "<|dummy_85|>", 320,
+    ),
     "llama2": Kind("sentencepiece", (), "<s>", "</s>", "<unk>", 320, True),
     "gemma": Kind("sentencepiece", ("<start_of_turn>", "<end_of_turn>"), "<bos>", "<eos>", "<pad>", 320),
     "phi3": Kind(
@@ -59,10 +65,7 @@ def vocabulary(name: str) -> int:
 def make(name: str, folder: Path) -> dict[str, int]:
     """Write the files; the ids that a model's config.json names."""
     kind = KINDS[name]
-    if kind.form == "sentencepiece":
-        ids = _sentencepiece(kind, folder)
-    else:
-        ids = _bytes(kind, folder)
+    ids = _sentencepiece(kind, folder) if kind.form == "sentencepiece" else _bytes(kind, folder)
     text = {"bos_token": kind.bos, "eos_token": kind.eos, "pad_token": kind.pad, "unk_token": None}
     if kind.form == "sentencepiece":
         text["unk_token"] = "<unk>"
@@ -77,6 +80,25 @@ def make(name: str, folder: Path) -> dict[str, int]:
     (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
     found = {"eos_token_id": ids[kind.eos], "pad_token_id": ids[kind.pad]}
     return found | ({"bos_token_id": ids[kind.bos]} if kind.bos else {})
+
+
+def text_of(name: str, number: int) -> str:
+    """What an id stands for; single bytes of a longer character as their number."""
+    kind = KINDS[name]
+    if kind.form == "sentencepiece":
+        heads = 4 if kind.pad == "<pad>" else 3
+        at = number - heads
+        known = ["<pad>", kind.eos, str(kind.bos), "<unk>"] if heads == 4 else ["<unk>", str(kind.bos), kind.eos]
+        if at < 0:
+            return known[number]
+        if at == 256:
+            return " "
+        specials = at - 257
+    else:
+        at, specials = number, number - 256
+    if at < 256:
+        return chr(at) if at < 128 else f"<0x{at:02X}>"
+    return kind.specials[specials] if specials < len(kind.specials) else f"<{number}>"
 
 
 _TEMPLATES = {
@@ -152,8 +174,8 @@ def _sentencepiece(kind: Kind, folder: Path) -> dict[str, int]:
     model = b"".join(_field(1, _text(1, piece) + b"\x15" + struct.pack("<f", 0.0) + _number(3, sort))
                      for piece, sort in pieces)  # fmt: skip
     model += _field(2, _number(3, 2) + _number(35, 1) + b"".join(
-        _number(number, ids[token] if token in ids else -1)
-        for number, token in ((40, "<unk>"), (41, kind.bos), (42, kind.eos), (43, "<pad>"))))  # fmt: skip
+        _number(number, ids.get(str(token), -1))
+        for number, token in ((40, "<unk>"), (41, kind.bos), (42, kind.eos), (43, "<pad>"))) + _text(46, str(kind.bos)) + _text(47, kind.eos))  # fmt: skip
     model += _field(3, _text(1, "identity") + _number(3, int(kind.dummy_prefix)) + _number(4, 0) + _number(5, 1))
     (folder / "tokenizer.model").write_bytes(model)
     added = [{"id": number, "content": token} for token, number in extra.items()]

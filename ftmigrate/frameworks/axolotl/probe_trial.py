@@ -4,6 +4,7 @@ What runs is `axolotl.cli.train.do_train`: the loader, the datasets, the trainer
 tokenizer and the rows (made for the trial), what needs a GPU, and what only writes or logs.
 """
 
+import contextlib
 import os
 from collections.abc import Iterator
 from importlib import import_module
@@ -37,6 +38,7 @@ class Trial:
         self.watch = inside.Watch(request.get("steps", 1))
         self.trainer: Any = None
         self.answer: dict[str, Any] = {}
+        self.shuffled = False
 
     def run(self) -> dict[str, Any]:
         import_module("torch").set_num_threads(1)
@@ -44,20 +46,20 @@ class Trial:
         config = self._config()
         with open("config.yaml", "w", encoding="utf-8") as file:
             import_module("yaml").safe_dump(config, file, sort_keys=False)
-        cli, load = import_module("axolotl.cli.train"), import_module("axolotl.cli.config")
-        train = import_module("axolotl.train")
+        cli: Any = import_module("axolotl.cli.train")
+        load: Any = import_module("axolotl.cli.config")
+        train: Any = import_module("axolotl.train")
         load.gpu_capabilities = lambda: (
             {"bf16": True, "fp8": True, "tf32": True, "n_gpu": 1, "n_node": 1, "compute_capability": "sm_90"},
             {"torch_version": str(import_module("torch").__version__).split("+", maxsplit=1)[0]},
         )
         self.cfg = load.load_cfg("config.yaml")
+        self._watch_shuffling()
         train.execute_training = self._train
         for writes in ("save_initial_configs", "save_trained_model", "setup_model_card", "create_model_card"):
             setattr(train, writes, lambda *_, **__: None)
-        try:
+        with contextlib.suppress(self.inside.Stop):
             cli.do_train(self.cfg, import_module("axolotl.cli.args").TrainerCliArgs())
-        except self.inside.Stop:
-            pass
         return self.answer
 
     def _train(self, cfg: Any, trainer: Any, resume: Any) -> None:
@@ -73,7 +75,9 @@ class Trial:
             raise self.inside.Stop
         if self.level == "train" and not cfg.sample_packing:
             sampler = import_module("torch").utils.data.SequentialSampler
-            trainer._get_train_sampler = lambda dataset=None: sampler(trainer.train_dataset if dataset is None else dataset)
+            trainer._get_train_sampler = lambda dataset=None: sampler(
+                trainer.train_dataset if dataset is None else dataset
+            )
         order = self._order() if self.level == "plan" else None
         self.watch.install()
         stopped = False
@@ -94,9 +98,17 @@ class Trial:
         """The user's config with what the trial replaces."""
         config: dict[str, Any] = self.request["config"]
         for key in list(config):
-            if key in _DROPPED or key.split("_")[0] in _TRACKING or key in _TRACKING or "liger" in key or "cut_cross" in key:
+            if (
+                key in _DROPPED
+                or key.split("_")[0] in _TRACKING
+                or key in _TRACKING
+                or "liger" in key
+                or "cut_cross" in key
+            ):
                 config.pop(key)
-        config["plugins"] = [one for one in config.get("plugins") or () if "liger" not in one.lower() and "cut_cross" not in one]
+        config["plugins"] = [
+            one for one in config.get("plugins") or () if "liger" not in one.lower() and "cut_cross" not in one
+        ]
         config.update(base_model="model", output_dir="out", dataset_prepared_path="prepared", dataset_num_proc=1,
                       tf32=False)  # fmt: skip
         config["attn_implementation"] = "eager" if config.get("attn_implementation") == "eager" else "sdpa"
@@ -156,20 +168,19 @@ class Trial:
             if hasattr(inner, "set_epoch"):
                 inner.set_epoch(epoch)
             found.append(self.inside.order_of([int(one) for one in inner], seeds, epoch))
-        merged = self.cfg.shuffle_merged_datasets is not False and not self.cfg.curriculum_sampling
-        several = len(self.cfg.datasets or ()) > 1 and self.cfg.shuffle_merged_datasets is not False
         order = found[0] if found[0] == found[1] else "unknown"
-        if self._shuffled(several or merged):
-            order += ", of rows shuffled once before"
-        return order
+        return order + (", of rows shuffled once before" if self.shuffled else "")
 
-    def _shuffled(self, _: bool) -> bool:
-        """Whether the rows stand in another order than in their files: each row's file number is its first column."""
-        dataset = self.trainer.train_dataset
-        if "position" not in getattr(dataset, "column_names", ()):
-            before = self.request.get("lengths")
-            return bool(before) and before != [len(one) for one in dataset["input_ids"]][: len(before)]
-        return list(dataset["position"]) != sorted(dataset["position"])
+    def _watch_shuffling(self) -> None:
+        """Notes whether rows are shuffled while the datasets are made."""
+        dataset = import_module("datasets").Dataset
+        shuffle = dataset.shuffle
+
+        def noted(own: Any, *args: Any, **kwargs: Any) -> Any:
+            self.shuffled = True
+            return shuffle(own, *args, **kwargs)
+
+        dataset.shuffle = noted
 
     def _tokens(self) -> dict[str, Any]:
         trim = self.inside.trimmed
@@ -179,7 +190,9 @@ class Trial:
             return {"samples": [pair for i in range(count) for pair in _pair(dataset[i], trim)], "batches": []}
         batches = []
         for _, batch in zip(range(self.request.get("batches", 4)), self._sequential(), strict=False):
-            batches.append([trim(a, b) for a, b in zip(batch["input_ids"].tolist(), batch["labels"].tolist(), strict=True)])
+            batches.append(
+                [trim(a, b) for a, b in zip(batch["input_ids"].tolist(), batch["labels"].tolist(), strict=True)]
+            )
         samples = [trim(dataset[i]["input_ids"], dataset[i]["labels"]) for i in range(count)]
         return {"samples": samples, "batches": batches}
 
@@ -228,7 +241,9 @@ class Trial:
             "parameters": found,
             "frozen": len(named) - len(found),
             "optimizer": watch.optimizer,
-            "groups": [{k: v for k, v in one.items() if k != "ids"} | {"count": len(one["ids"])} for one in watch.groups],
+            "groups": [
+                {k: v for k, v in one.items() if k != "ids"} | {"count": len(one["ids"])} for one in watch.groups
+            ],
             "rates": inside.rates(trainer.lr_scheduler, total, float(peak or 0.0)),
             "total": total,
             "rows": len(trainer.train_dataset),
@@ -237,8 +252,16 @@ class Trial:
 
     def _adapter(self) -> dict[str, Any]:
         model = self.trainer.model
-        kinds = [(name, one) for name, one in model.named_modules() if hasattr(one, "lora_A") and "default" in one.scaling]
-        loaded = "nf4" if getattr(model, "is_loaded_in_4bit", False) else "int8" if getattr(model, "is_loaded_in_8bit", False) else "none"
+        kinds = [
+            (name, one) for name, one in model.named_modules() if hasattr(one, "lora_A") and "default" in one.scaling
+        ]
+        loaded = (
+            "nf4"
+            if getattr(model, "is_loaded_in_4bit", False)
+            else "int8"
+            if getattr(model, "is_loaded_in_8bit", False)
+            else "none"
+        )
         if not kinds:
             return {"adapter.method": "none", "model.quantization": loaded}
         one = kinds[0][1]
@@ -281,9 +304,9 @@ def _precision(named: dict[str, Any], dtypes: set[str], inside: Any) -> str:
 
 def _pair(row: dict[str, Any], trim: Any) -> Iterator[dict[str, Any]]:
     """The two replies of a preference row behind their prompt, as one sample each."""
-    prompt = row.get("prompt_ids", row.get("prompt_input_ids"))
+    prompt = row.get("prompt_ids") or row["prompt_input_ids"]
     for reply in ("chosen", "rejected"):
-        ids = row.get(f"{reply}_ids", row.get(f"{reply}_input_ids"))
+        ids = row.get(f"{reply}_ids") or row[f"{reply}_input_ids"]
         yield trim([*prompt, *ids], [*([-100] * len(prompt)), *ids])
 
 

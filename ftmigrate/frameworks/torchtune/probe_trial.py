@@ -4,6 +4,7 @@ The recipe's own class is set up and trained. What is replaced: the model's size
 (made for the trial), the device, and what only writes or logs. `LEVELS` says what each level answers.
 """
 
+import contextlib
 import importlib.util
 import inspect
 import os
@@ -16,8 +17,10 @@ from typing import Any
 
 LEVELS = ("plan", "tokens", "train")
 _SIZES = {"layers": "num_layers", "heads": "num_heads", "kv_heads": "num_kv_heads", "width": "embed_dim",
-          "inner": "intermediate_dim", "vocabulary": "vocab_size", "head_width": "head_dim"}  # fmt: skip
+          "inner": "intermediate_dim", "vocabulary": "vocab_size", "head_width": "head_dim", "tied": "tie_word_embeddings"}  # fmt: skip
 _MODULES = {"output_proj": "o_proj", "w1": "gate_proj", "w2": "down_proj", "w3": "up_proj", "output": "lm_head"}
+_FUSED = {"q_proj": "qkv_proj.q", "k_proj": "qkv_proj.k", "v_proj": "qkv_proj.v", "gate_proj": "gate_up_proj.gate",
+          "up_proj": "gate_up_proj.up"}  # fmt: skip
 _LOADING = ("source", "data_files", "data_dir", "name", "revision", "streaming", "subset")
 _ONLY_BUILDER = ("q_proj_bias", "k_proj_bias", "attn_bias")
 
@@ -51,10 +54,8 @@ class Trial:
             return self._tokens()
         total, order = self._total(), self._order() if self.level == "plan" else None
         self.watch.install()
-        try:
+        with contextlib.suppress(self.inside.Stop):
             recipe.train()
-        except self.inside.Stop:
-            pass
         if self.level == "train":
             return {"steps": self.watch.steps, "total": total}
         return self._plan(cfg, total, order)
@@ -66,7 +67,8 @@ class Trial:
         tree = self.request["config"]
         tree["device"], tree["compile"], tree["output_dir"] = "cpu", False, "out"
         tree["resume_from_checkpoint"] = False
-        for key in ("profiler", "log_peak_memory_stats", "enable_activation_offloading", "fsdp_cpu_offload",
+        tree["log_peak_memory_stats"] = False  # some recipes log them where no key says so
+        for key in ("profiler", "enable_activation_offloading", "fsdp_cpu_offload",
                     "enable_async_checkpointing", "dataset_val", "log_level"):  # fmt: skip
             tree.pop(key, None)
         tree["metric_logger"] = {
@@ -85,7 +87,7 @@ class Trial:
         for section in sections:
             for key in _LOADING:
                 section.pop(key, None)
-            section.update(source="json", data_files=next(files))
+            section.update(source="json", data_files=os.path.abspath(next(files)))
         if self.level != "plan":
             tree["dtype"] = "fp32"
             self._without_dropout(tree["model"])
@@ -97,7 +99,9 @@ class Trial:
         accepted = inspect.signature(self.instances._get_component_from_path(section["_component_"])).parameters
         files = {
             "path": "vocab.json" if "merges_file" in accepted else "tokenizer.model",
+            "vocab_path": "vocab.json",
             "merges_file": "merges.txt",
+            "merges_path": "merges.txt",
             "special_tokens_path": "special_tokens.json",
             "tokenizer_json_path": "tokenizer.json",
             "tokenizer_config_json_path": "tokenizer_config.json",
@@ -137,6 +141,11 @@ class Trial:
         for name in ("AdamW", "AdamW8bit", "PagedAdamW", "PagedAdamW8bit"):
             made = type(name, (torch.optim.AdamW,), {})
             setattr(optim, name, made)
+        stored: Any = import_module("torchao.dtypes.nf4tensor").NF4Tensor
+        stored.from_tensor = _small_blocks(stored.from_tensor)
+        training: Any = import_module("torchtune.training")
+        training.get_memory_stats = lambda *_, **__: {}  # no CPU has them
+        training.log_memory_stats = lambda *_, **__: None
         module.optim = optim  # type: ignore[attr-defined]
         sys.modules.update({"bitsandbytes": module, "bitsandbytes.optim": optim})
 
@@ -145,7 +154,6 @@ class Trial:
         if "distributed" in name:
             os.environ.update(RANK="0", LOCAL_RANK="0", WORLD_SIZE="1", MASTER_ADDR="127.0.0.1",
                               MASTER_PORT=str(20000 + os.getpid() % 20000))  # fmt: skip
-            import_module("torch").distributed.init_process_group("gloo")
         module = _recipe(name)
         found = [
             one for one in vars(module).values()
@@ -153,6 +161,8 @@ class Trial:
         ]  # fmt: skip
         if not found:
             raise ValueError(f"the recipe {name} does not train")
+        if "distributed" in name and "init_process_group" not in inspect.getsource(found[0]):
+            import_module("torch").distributed.init_process_group("gloo")  # what the recipe's main function does
         return found[0]
 
     # --- adapter weights ------------------------------------------------------------------------------------------
@@ -251,30 +261,46 @@ class Trial:
             "parameters": found,
             "frozen": len(named) - len(found),
             "optimizer": watch.optimizer,
-            "groups": [{k: v for k, v in group.items() if k != "ids"} | {"count": len(group["ids"])} for group in groups],
+            "groups": [
+                {k: v for k, v in group.items() if k != "ids"} | {"count": len(group["ids"])} for group in groups
+            ],
             "rates": inside.rates(getattr(recipe, "_lr_scheduler", None), total, float(peak or 0.0)),
             "total": total,
             "rows": len(loader.dataset),
             "first": watch.steps[0] if watch.steps else None,
         }
 
+    def _module(self, name: str) -> str:
+        """A linear layer's name as the vocabulary has it: with the layer that holds it, where a family fuses several."""
+        own = canonical(name).rsplit(".", 1)[-1]
+        return _FUSED.get(own, own) if family(self.request)["family"] in ("phi3", "phi4") else own
+
     def _adapter(self) -> dict[str, Any]:
         kinds = [(name, one) for name, one in self.recipe._model.named_modules()
-                 if hasattr(one, "lora_a") and hasattr(one, "rank")]  # fmt: skip
+                 if hasattr(one, "lora_a")]  # fmt: skip
         if not kinds:
             return {"adapter.method": "none", "model.quantization": "none", "model.trainable": "all"}
         one = kinds[0][1]
         quantized = any(getattr(module, "_quantize_base", False) for _, module in kinds)
         return {
             "adapter.method": "lora",
-            "adapter.rank": one.rank,
-            "adapter.alpha": one.alpha,
+            "adapter.rank": one.lora_a.weight.shape[0],
+            "adapter.alpha": one.alpha if hasattr(one, "alpha") else round(one.scaling * one.lora_a.weight.shape[0], 6),
             "adapter.dropout": float(getattr(one.dropout, "p", 0.0)),
             "adapter.use_dora": "DoRA" in type(one).__name__,
             "adapter.use_rslora": False,
-            "adapter.target_modules": sorted({canonical(name).rsplit(".", 1)[-1] for name, _ in kinds}),
+            "adapter.target_modules": sorted({self._module(name) for name, _ in kinds}),
             "model.quantization": "nf4" if quantized else "none",
         }
+
+
+def _small_blocks(store: Callable[..., Any]) -> Callable[..., Any]:
+    """4-bit storage in blocks that divide the tiny model's weights."""
+
+    def smaller(tensor: Any, *_: Any, **__: Any) -> Any:
+        return store(tensor, 64, 16)
+
+    return smaller
 
 
 _MAY_BE_NONE = ("gradient.max_norm",)
@@ -282,7 +308,9 @@ _MAY_BE_NONE = ("gradient.max_norm",)
 
 def canonical(name: str) -> str:
     """A parameter's name as transformers' models have it, without their prefix `model.`."""
-    name = name.replace("_checkpoint_wrapped_module.", "").replace("_fsdp_wrapped_module.", "").replace("_orig_mod.", "")
+    name = (
+        name.replace("_checkpoint_wrapped_module.", "").replace("_fsdp_wrapped_module.", "").replace("_orig_mod.", "")
+    )
     name = name.replace("tok_embeddings", "embed_tokens").replace(".attn.", ".self_attn.").replace(".scale", ".weight")
     name = name.replace("lora_a.weight", "lora_A").replace("lora_b.weight", "lora_B")
     name = name.replace("sa_norm", "input_layernorm").replace("mlp_norm", "post_attention_layernorm")
@@ -297,7 +325,8 @@ def _recipe(name: str) -> Any:
     if not os.path.isfile(path):
         raise ValueError(f"this torchtune has no recipe {name}")
     spec = importlib.util.spec_from_file_location(os.path.basename(name), path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)

@@ -1,0 +1,197 @@
+"""The real frameworks as referees of our tables: what their own programs resolve, against what our reading says.
+
+    python tools/referee.py            # compare, print the table, write tests/referee.json
+    python tools/referee.py torchtune  # one framework
+
+Each config is read by us and run by its framework on a tiny model with made rows (ftmigrate.verify.trial, level plan).
+Every setting that the framework's own objects show is compared. Configs: fixtures/, the torchtune wheel's and the
+corpus's where they are at hand, what we convert from them, and one-key changes of a base config, which must move both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+ROOT = Path(__file__).parent.parent
+sys.path[:0] = [str(ROOT)]
+
+from ftmigrate import api  # noqa: E402
+from ftmigrate.conversion import convert  # noqa: E402
+from ftmigrate.document.model import Document, DocumentError  # noqa: E402
+from ftmigrate.frameworks import registry  # noqa: E402
+from ftmigrate.frameworks.reader import Context  # noqa: E402
+from ftmigrate.frameworks.reader import read as read_document  # noqa: E402
+from ftmigrate.run.display import to_text  # noqa: E402
+from ftmigrate.verify import environments, rows, trial  # noqa: E402
+from ftmigrate.verify.plan_level import referee  # noqa: E402
+from ftmigrate.verify.probe import Probe, ProbeError  # noqa: E402
+from tests.conftest import CORPUS, FIXTURES, WHEEL  # noqa: E402
+
+OUT = ROOT / "tests" / "referee.json"
+THEIRS = "framework's"
+MUTATIONS = FIXTURES / "referee"
+
+
+class Config(NamedTuple):
+    """A config with the name it is told by."""
+
+    name: str
+    document: Document
+    recipe: str | None
+
+
+def torchtune() -> Iterator[Config]:
+    framework = registry.get("torchtune")
+    places = [(FIXTURES / "torchtune", FIXTURES)]
+    if WHEEL is not None:
+        places.append((WHEEL, WHEEL))
+    for place, head in places:
+        for path in sorted(place.rglob("*.yaml")):
+            if path.name != "cases.yaml":
+                yield Config(str(path.relative_to(head)), framework.parse(path.read_bytes(), str(path), ()), None)
+    base = FIXTURES / "torchtune" / "parity" / "base.yaml"
+    for change in yaml.safe_load((MUTATIONS / "torchtune.yaml").read_text(encoding="utf-8")):
+        overrides = tuple(change["set"])
+        document = framework.parse(base.read_bytes(), str(base), overrides)
+        yield Config(f"base with {' '.join(overrides)}", document, change.get("recipe", "lora_finetune_single_device"))
+
+
+def axolotl() -> Iterator[Config]:
+    framework, source = registry.get("axolotl"), registry.get("torchtune")
+    base = FIXTURES / "torchtune" / "parity" / "base.yaml"
+    context = Context("lora_finetune_single_device", 1, rows.COUNT)
+    made = convert(
+        source.parse(base.read_bytes(), str(base), ()), (source, "0.6.1"), (framework, "0.21.0"), context, "base"
+    )
+    (text,) = made.files.values()
+    for change in yaml.safe_load((MUTATIONS / "axolotl.yaml").read_text(encoding="utf-8")):
+        tree = yaml.safe_load(text)
+        for key, value in change.items():
+            tree.pop(key, None)
+            if value is not None:
+                tree[key] = value
+        shown = ", ".join(f"{key}: {value}" for key, value in change.items())
+        data = yaml.safe_dump(tree, sort_keys=False).encode()
+        yield Config(f"base with {shown}", framework.parse(data, "base.yaml", ()), None)
+    for config in torchtune():
+        if config.name.startswith("base with") or "single_device" not in config.name and "fixtures" not in config.name:
+            continue
+        run = read_document(source.table("0.6.1"), config.document, Context(config.recipe, 1, rows.COUNT))
+        if run["method.name"] not in ("sft", "dpo"):
+            continue
+        done = convert(config.document, (source, "0.6.1"), (framework, "0.21.0"),
+                       Context(config.recipe, 1, rows.COUNT), "made")  # fmt: skip
+        if done.refused is None:
+            (text,) = done.files.values()
+            yield Config(f"converted {config.name}", framework.parse(text.encode(), "made.yaml", ()), None)
+    newest = CORPUS / "axolotl-0.18" / "examples"
+    for path in sorted(newest.rglob("*lora*.y*ml")) if newest.is_dir() else []:
+        try:
+            yield Config(f"corpus {path.relative_to(newest)}", framework.parse(path.read_bytes(), str(path), ()), None)
+        except DocumentError:
+            continue
+
+
+CONFIGS = {"torchtune": ("0.6.1", torchtune), "axolotl": ("0.21.0", axolotl)}
+
+
+class Tally:
+    """What was found for one framework."""
+
+    def __init__(self) -> None:
+        self.compared: Counter[str] = Counter()
+        self.agreed: Counter[str] = Counter()
+        self.values: dict[str, set[str]] = {}
+        self.wrong: list[dict[str, str]] = []
+        self.not_run: dict[str, str] = {}
+        self.ran = 0
+
+    def add(self, name: str, found: dict[str, tuple[Any, Any, bool]]) -> None:
+        self.ran += 1
+        for path, (ours, theirs, same) in found.items():
+            self.compared[path] += 1
+            self.agreed[path] += same
+            self.values.setdefault(path, set()).add(to_text(ours))
+            if not same:
+                told = {"config": name, "setting": path, "ours": to_text(ours), THEIRS: to_text(theirs)}
+                self.wrong.append(told)
+                print(f"  {name}: {path}: ours {told['ours']}, the framework's {told[THEIRS]}",
+                      flush=True)  # fmt: skip
+
+    def json(self) -> dict[str, Any]:
+        table = {
+            path: {"compared": self.compared[path], "agreed": self.agreed[path], "values": len(self.values[path])}
+            for path in sorted(self.compared)
+        }
+        reasons = Counter(self.not_run.values())
+        return {"configs": self.ran, "settings": table, "disagreements": self.wrong,
+                "could not run": dict(sorted(reasons.items(), key=lambda one: (-one[1], one[0])))}  # fmt: skip
+
+
+def judge(name: str, version: str, configs: Iterator[Config], limit: int | None, only: str) -> Tally:
+    """All configs of a framework through its probe."""
+    framework, tally = registry.get(name), Tally()
+    found = environments.find(name, version)
+    if found is None:
+        raise SystemExit(f"no environment with {name} {version}: ftmigrate env create {name}")
+    with Probe(found.python, name) as probe, tempfile.TemporaryDirectory() as folder:
+        for number, config in enumerate(configs):
+            if only not in config.name:
+                continue
+            if limit is not None and tally.ran >= limit:
+                break
+            try:
+                context = Context(config.recipe, 1, None)
+                run = read_document(framework.table(version), config.document, context)
+                count = rows.needed([run])
+                data = rows.sources([run], count)
+                run = read_document(framework.table(version), config.document,
+                                    Context(config.recipe, 1, sum(map(len, data))))  # fmt: skip
+                side = trial.Side(config.document, run, probe)
+                family = trial.family_of([side])
+                place = trial.workplace(Path(folder) / f"{family}-{number}", family, data)
+                tally.add(config.name, referee(run, side.trial("plan", place, steps=1)))
+            except (trial.TrialFailed, rows.NoRows, ProbeError) as error:
+                tally.not_run[config.name] = reason(str(error))
+                print(f"  {config.name}: could not run: {reason(str(error))}", flush=True)
+                if isinstance(error, ProbeError):
+                    raise
+    return tally
+
+
+def reason(text: str) -> str:
+    """The first line of an error, shortened, without what only this machine has."""
+    line = text.splitlines()[0]
+    return " ".join(part if "/tmp" not in part and "/root" not in part else "…" for part in line.split(" "))[:160]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0] if __doc__ else None)
+    parser.add_argument("framework", nargs="*", help=f"of {', '.join(CONFIGS)} (default: all)")
+    parser.add_argument("--limit", type=int, help="so many configs only; nothing is written")
+    parser.add_argument("--only", default="", help="configs whose name holds this text; nothing is written")
+    told = parser.parse_args()
+    report = json.loads(OUT.read_text(encoding="utf-8")) if OUT.exists() else {}
+    for name in told.framework or CONFIGS:
+        version, configs = CONFIGS[name]
+        found = judge(name, version, configs(), told.limit, told.only)
+        report[f"{name}@{version}"] = found.json()
+        print(f"{name} {version}: {found.ran} configs run, {len(found.not_run)} could not run")
+        for path, one in found.json()["settings"].items():
+            print(f"  {path:34} {one['compared']:4} compared {one['agreed']:4} agree  {one['values']} values")
+    if told.limit is None and not told.only:
+        OUT.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
