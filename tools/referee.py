@@ -24,7 +24,6 @@ import yaml
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT)]
 
-from ftmigrate import api  # noqa: E402
 from ftmigrate.conversion import convert  # noqa: E402
 from ftmigrate.document.model import Document, DocumentError  # noqa: E402
 from ftmigrate.frameworks import registry  # noqa: E402
@@ -83,7 +82,9 @@ def axolotl() -> Iterator[Config]:
         data = yaml.safe_dump(tree, sort_keys=False).encode()
         yield Config(f"base with {shown}", framework.parse(data, "base.yaml", ()), None)
     for config in torchtune():
-        if config.name.startswith("base with") or "single_device" not in config.name and "fixtures" not in config.name:
+        if config.name.startswith("base with") or (
+            "single_device" not in config.name and "fixtures" not in config.name
+        ):
             continue
         run = read_document(source.table("0.6.1"), config.document, Context(config.recipe, 1, rows.COUNT))
         if run["method.name"] not in ("sft", "dpo"):
@@ -152,6 +153,8 @@ def judge(name: str, version: str, configs: Iterator[Config], limit: int | None,
             try:
                 context = Context(config.recipe, 1, None)
                 run = read_document(framework.table(version), config.document, context)
+                if "no training" in str(run["method.name"]) or run.sources == 0:
+                    continue
                 count = rows.needed([run])
                 data = rows.sources([run], count)
                 run = read_document(framework.table(version), config.document,

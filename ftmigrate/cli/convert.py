@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ftmigrate.api import Input
     from ftmigrate.frameworks.registry import Framework
 
+LEVELS = ("schema", "load", "plan", "tokens", "train")
 _COLOURS = {
     Verdict.MANUAL: "magenta",
     Verdict.DROPPED: "red",
@@ -58,8 +59,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="overwrite files")
     parser.add_argument("--exact", action="store_true", help="use odd means too where only they train the same")
     add_jobs_option(parser)
-    parser.add_argument("--verify", nargs="?", const="schema", choices=("schema", "load"), metavar="LEVEL",
-                        help="verify the result at once")  # fmt: skip
+    parser.add_argument("--verify", nargs="?", const="schema", choices=LEVELS, metavar="LEVEL",
+                        help=f"verify the result at once: {', '.join(LEVELS)} (default: schema)")  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
@@ -118,12 +119,16 @@ def convert_one(
     if result.refused is not None:
         return 2, result.ledger
     if args.verify:
-        from ftmigrate.cli.verify import print_results
+        from ftmigrate.cli.verify import pairs, print_results
+        from ftmigrate.frameworks.reader import Context
         from ftmigrate.verify.levels import status, verify
 
         assert result.target is not None
         (text,) = result.files.values()
-        results = verify(target[0].parse(text.encode(), name, ()), result.target, *target, args.verify)
+        document, told = target[0].parse(text.encode(), name, ()), context(args)
+        results = verify(document, result.target, *target, args.verify)
+        results += pairs((source.document, source.run(told), source.framework, source.version, told),
+                         (document, result.target, *target, Context()), args.verify)  # fmt: skip
         print_results(results)
         if status(results):
             return status(results), result.ledger

@@ -26,6 +26,19 @@ from ftmigrate.verify.train_level import compare_training, gap
 
 LEVELS = ("plan", "tokens", "train")
 STEPS = 20
+SCHEDULE = ("schedule.name", "schedule.warmup_steps", "schedule.cycles", "schedule.min_ratio", "duration.max_steps",
+            "duration.epochs", "duration.epoch_steps")  # fmt: skip
+ROWS = ("data.sources[", "sequence.max_length", "sequence.overlong", "tokenizer.")
+PINNED = (
+    "launch.",
+    "data.order",
+    "data.shuffle",
+    "precision.",
+    "adapter.dropout",
+    "adapter.dtype",
+    "seed.",
+    "parallel.",
+)
 PART = 0.1
 """A switched setting explains a difference when less than this share of it is left."""
 Say = Callable[[str], None]
@@ -58,6 +71,7 @@ class Pair:
     ) -> None:
         self.source, self.target, self.options = source, target, options
         self.given = probes or {}
+        self.equal: set[str] = set()
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Pair:
@@ -96,13 +110,20 @@ class Pair:
 
     def _plan(self) -> Result:
         first, second = (side.trial("plan", self.place, steps=1) for side in self.sides)
+        seen = first["observed"].keys() & second["observed"].keys()
+        self.equal |= {path for path in seen if first["observed"][path] == second["observed"][path]}
+        if first["rates"] == second["rates"]:
+            self.equal |= {path for path in SCHEDULE if path in self.source.run.settings}
         return compare_plans(first, second, self.source.run, self.target.run)
 
     def _tokens(self) -> Result:
         count = sum(self.counts)
         first, second = (side.trial("tokens", self.place, samples=count) for side in self.sides)
         tokenizer = tiny_model.FAMILIES[self.place.family].tokenizer
-        return compare_tokens(first, second, self.source.run, self.target.run, tokenizer, self.counts)
+        result = compare_tokens(first, second, self.source.run, self.target.run, tokenizer, self.counts)
+        if result.outcome is Outcome.PASSED:
+            self.equal |= {path for path in self.source.run.settings if path.startswith(ROWS)}
+        return result
 
     def _train(self) -> Result:
         first = self._trained(self.sides[0])
@@ -129,12 +150,14 @@ class Pair:
         Where none does, those that our reading tells are named, not confirmed.
         """
         differing = self._suspects()
-        better = self._reference()
+        references = [self._reference(exact) for exact in (False, True)]
+        tried: list[Any] = []
         confirmed = False
-        for one in differing:
+        for one, better in ((one, better) for one in differing for better in references):
             document = None if better is None else switched(self.target.document, self.target.run, better, one.path)
-            if document is None:
+            if document is None or document.tree in tried:
                 continue
+            tried.append(document.tree)
             self.options.say(f"switching {one.path}")
             try:
                 got = self._trained(trial.Side(document, self.target.run, self.sides[1].probe))
@@ -151,20 +174,23 @@ class Pair:
                 yield Difference(one.path, one.note(), told=True)
 
     def _suspects(self) -> list[Comparison]:
-        """The settings that differ by our reading and change training: what was left out first."""
+        """The settings that differ by our reading and change training, but for those seen equal at another level, and
+        those that a trial pins on both sides. What was left out comes first.
+        """
         told = [one for one in losses(self.source.run, self.target.run)
-                if vocabulary.spec(one.path).effect == "training"]  # fmt: skip
+                if vocabulary.spec(one.path).effect == "training" and one.path not in self.equal
+                and not one.path.startswith(PINNED)]  # fmt: skip
         return sorted(told, key=lambda one: one.loss is not Verdict.DROPPED)
 
-    def _reference(self) -> Config | None:
-        """The source's conversion with every means: where a setting's right keys are taken from."""
+    def _reference(self, exact: bool) -> Config | None:
+        """The source's conversion: where a setting's right keys are taken from."""
         from ftmigrate.conversion import convert
         from ftmigrate.frameworks.reader import Context
 
         context = Context(recipe=self.source.run.recipe, rows=sum(self.counts), world_size=1)
         target = (self.target.framework, self.target.version)
         made = convert(self.source.document, (self.source.framework, self.source.version), target, context, "reference",
-                       exact=True)  # fmt: skip
+                       exact=exact)  # fmt: skip
         if made.refused is not None or made.target is None:
             return None
         (text,) = made.files.values()
@@ -179,47 +205,61 @@ def switched(document: Document, run: Run, other: Config, path: str) -> Document
     tree = copy.deepcopy(trial.plain(document.tree))
     before = copy.deepcopy(tree)
     given = trial.plain(other.document.tree)
-    for leaf in run.settings[path].leaves:
+    for leaf in _leaves(run, path):
         _remove(tree, leaf)
-    for leaf in other.run.settings[path].leaves:
+    for leaf in _leaves(other.run, path):
         _put(tree, leaf, _at(given, leaf))
     return None if tree == before else replace(document, tree=tree)
 
 
+def _leaves(run: Run, path: str) -> list[KeyPath]:
+    """The keys that feed a setting; of a data source all that feed any: its keys make sense together only."""
+    paths = (
+        [one for one in run.settings if one.startswith("data.sources[")] if path.startswith("data.sources[") else [path]
+    )
+    return list(dict.fromkeys(leaf for one in paths for leaf in run.settings[one].leaves))
+
+
 def _at(tree: Any, path: KeyPath) -> Any:
+    node = tree
     for key in path:
-        tree = tree[key]
-    return tree
+        node = node[key]
+    return node
 
 
 def _remove(tree: Any, path: KeyPath) -> None:
     node = tree
     for key in path[:-1]:
-        if not (isinstance(node, dict) and key in node) and not (
-            isinstance(node, list) and isinstance(key, int) and key < len(node)
-        ):
+        if isinstance(node, dict) and key in node:
+            node = node[key]
+        elif isinstance(node, list) and isinstance(key, int) and key < len(node):
+            node = node[key]
+        else:
             return
-        node = node[key]
     if isinstance(node, dict):
         node.pop(path[-1], None)
 
 
 def _put(tree: Any, path: KeyPath, value: Any) -> None:
+    """Put a value in its place; mappings and lists on the way are made."""
     node = tree
     for key, following in pairwise(path):
-        if isinstance(node, dict):
-            if not isinstance(node.get(key), dict | list):
-                node[key] = [] if isinstance(following, int) else {}
+        made: Any = [] if isinstance(following, int) else {}
+        if isinstance(node, list):
+            assert isinstance(key, int)
+            node += [{} for _ in range(key + 1 - len(node))]
             node = node[key]
-        elif isinstance(node, list) and isinstance(key, int):
-            while len(node) <= key:
-                node.append({})
+        else:
+            if not isinstance(node.get(key), dict | list):
+                node[key] = made
             node = node[key]
     last = path[-1]
-    if isinstance(node, dict):
+    if isinstance(node, list):
+        assert isinstance(last, int)
+        node += [None] * (last + 1 - len(node))
         node[last] = value
-    elif isinstance(node, list) and isinstance(last, int):
-        node[last:] = [*node[last:last], value, *node[last + 1 :]]
+    else:
+        node[last] = value
 
 
 def compare(

@@ -77,7 +77,9 @@ def _sample(
     length = min(len(ids), len(other_ids))
     if at is None or at >= length:
         # as far as both go the ids are equal: the masks differ, or one of them was cut
-        place = next((i for i, (a, b) in enumerate(zip(mask, other_mask, strict=False)) if a != b), None)
+        common = min(map(len, whole))
+        masks = [[*side, *([False] * common)][:common] for side in (mask, other_mask)]
+        place = next((i for i, (a, b) in enumerate(zip(*masks, strict=True)) if a != b), None)
         if place is None and _cut(whole, (before["sequence.max_length"], after["sequence.max_length"])):
             text = f"sample {index + 1} has {len(ids)} tokens in the source, {len(other_ids)} in the target"
             path = "sequence.overlong" if "sequence.overlong" in told else "sequence.max_length"

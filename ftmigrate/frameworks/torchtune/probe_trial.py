@@ -146,6 +146,8 @@ class Trial:
         training: Any = import_module("torchtune.training")
         training.get_memory_stats = lambda *_, **__: {}  # no CPU has them
         training.log_memory_stats = lambda *_, **__: None
+        cpu: Any = torch.cpu
+        cpu.empty_cache = cpu.reset_peak_memory_stats = lambda: None
         module.optim = optim  # type: ignore[attr-defined]
         sys.modules.update({"bitsandbytes": module, "bitsandbytes.optim": optim})
 
