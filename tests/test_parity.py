@@ -1,6 +1,6 @@
 """Cases that were trained in both frameworks: the converted file has the settings that were measured to train the same.
 
-What plain settings cannot reach must be told in the ledger with its measured size. tools/train_parity.py trains them.
+What plain settings cannot reach must be told in the ledger with its measured size. tools/train_cases.py trains them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from train_parity import Case, cases
+from train_cases import Case, cases
 
 from ftmigrate import api
 from ftmigrate.conversion import Conversion

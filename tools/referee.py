@@ -29,7 +29,9 @@ from ftmigrate.document.model import Document, DocumentError  # noqa: E402
 from ftmigrate.frameworks import registry  # noqa: E402
 from ftmigrate.frameworks.reader import Context  # noqa: E402
 from ftmigrate.frameworks.reader import read as read_document  # noqa: E402
+from ftmigrate.frameworks.table import dotted  # noqa: E402
 from ftmigrate.run.display import to_text  # noqa: E402
+from ftmigrate.run.model import Run  # noqa: E402
 from ftmigrate.verify import environments, rows, trial  # noqa: E402
 from ftmigrate.verify.plan_level import referee  # noqa: E402
 from ftmigrate.verify.probe import Probe, ProbeError  # noqa: E402
@@ -41,11 +43,12 @@ MUTATIONS = FIXTURES / "referee"
 
 
 class Config(NamedTuple):
-    """A config with the name it is told by."""
+    """A config with the name it is told by; `changed` are the keys in which a one-key change differs from the base."""
 
     name: str
     document: Document
     recipe: str | None
+    changed: tuple[str, ...] | None = None
 
 
 def torchtune() -> Iterator[Config]:
@@ -61,7 +64,9 @@ def torchtune() -> Iterator[Config]:
     for change in yaml.safe_load((MUTATIONS / "torchtune.yaml").read_text(encoding="utf-8")):
         overrides = tuple(change["set"])
         document = framework.parse(base.read_bytes(), str(base), overrides)
-        yield Config(f"base with {' '.join(overrides)}", document, change.get("recipe", "lora_finetune_single_device"))
+        changed = tuple(one.removeprefix("~").split("=")[0] for one in overrides)
+        yield Config(f"base with {' '.join(overrides)}", document,
+                     change.get("recipe", "lora_finetune_single_device"), changed)  # fmt: skip
 
 
 def axolotl() -> Iterator[Config]:
@@ -80,11 +85,9 @@ def axolotl() -> Iterator[Config]:
                 tree[key] = value
         shown = ", ".join(f"{key}: {value}" for key, value in change.items())
         data = yaml.safe_dump(tree, sort_keys=False).encode()
-        yield Config(f"base with {shown}", framework.parse(data, "base.yaml", ()), None)
+        yield Config(f"base with {shown}", framework.parse(data, "base.yaml", ()), None, tuple(change))
     for config in torchtune():
-        if config.name.startswith("base with") or (
-            "single_device" not in config.name and "fixtures" not in config.name
-        ):
+        if config.changed is not None or not config.name.startswith("torchtune/"):
             continue
         run = read_document(source.table("0.6.1"), config.document, Context(config.recipe, 1, rows.COUNT))
         if run["method.name"] not in ("sft", "dpo"):
@@ -95,7 +98,7 @@ def axolotl() -> Iterator[Config]:
             (text,) = done.files.values()
             yield Config(f"converted {config.name}", framework.parse(text.encode(), "made.yaml", ()), None)
     newest = CORPUS / "axolotl-0.18" / "examples"
-    for path in sorted(newest.rglob("*lora*.y*ml")) if newest.is_dir() else []:
+    for path in sorted(newest.rglob("*lora*.y*ml"))[::4] if newest.is_dir() else []:
         try:
             yield Config(f"corpus {path.relative_to(newest)}", framework.parse(path.read_bytes(), str(path), ()), None)
         except DocumentError:
@@ -114,6 +117,8 @@ class Tally:
         self.values: dict[str, set[str]] = {}
         self.wrong: list[dict[str, str]] = []
         self.not_run: dict[str, str] = {}
+        self.base: tuple[Run, dict[str, tuple[Any, Any, bool]]] | None = None
+        self.moved: dict[str, dict[str, str]] = {}
         self.ran = 0
 
     def add(self, name: str, found: dict[str, tuple[Any, Any, bool]]) -> None:
@@ -128,6 +133,22 @@ class Tally:
                 print(f"  {name}: {path}: ours {told['ours']}, the framework's {told[THEIRS]}",
                       flush=True)  # fmt: skip
 
+    def move(self, config: Config, run: Run, found: dict[str, tuple[Any, Any, bool]]) -> None:
+        """Which settings a change of keys moved in our reading and in the framework's plan alike."""
+        if not config.changed:
+            self.base = (run, found)
+            return
+        if self.base is None or not all(same for _, _, same in found.values()):
+            return
+        before, seen = self.base
+        for path in found.keys() & seen.keys():
+            if found[path][0] == seen[path][0]:
+                continue
+            leaves = {dotted(leaf) for one in (run, before) for leaf in one.settings[path].leaves}
+            for key in config.changed:
+                if any(leaf == key or leaf.startswith((f"{key}.", f"{key}[")) for leaf in leaves):
+                    self.moved.setdefault(key, {}).setdefault(path, config.name)
+
     def json(self) -> dict[str, Any]:
         table = {
             path: {"compared": self.compared[path], "agreed": self.agreed[path], "values": len(self.values[path])}
@@ -135,6 +156,7 @@ class Tally:
         }
         reasons = Counter(self.not_run.values())
         return {"configs": self.ran, "settings": table, "disagreements": self.wrong,
+                "moved": {key: dict(sorted(paths.items())) for key, paths in sorted(self.moved.items())},
                 "could not run": dict(sorted(reasons.items(), key=lambda one: (-one[1], one[0])))}  # fmt: skip
 
 
@@ -162,7 +184,10 @@ def judge(name: str, version: str, configs: Iterator[Config], limit: int | None,
                 side = trial.Side(config.document, run, probe)
                 family = trial.family_of([side])
                 place = trial.workplace(Path(folder) / f"{family}-{number}", family, data)
-                tally.add(config.name, referee(run, side.trial("plan", place, steps=1)))
+                found_here = referee(run, side.trial("plan", place, steps=1))
+                tally.add(config.name, found_here)
+                if config.changed is not None:
+                    tally.move(config, run, found_here)
             except (trial.TrialFailed, rows.NoRows, ProbeError) as error:
                 tally.not_run[config.name] = reason(str(error))
                 print(f"  {config.name}: could not run: {reason(str(error))}", flush=True)

@@ -120,15 +120,14 @@ def convert_one(
         return 2, result.ledger
     if args.verify:
         from ftmigrate.cli.verify import pairs, print_results
-        from ftmigrate.frameworks.reader import Context
         from ftmigrate.verify.levels import status, verify
 
         assert result.target is not None
         (text,) = result.files.values()
-        document, told = target[0].parse(text.encode(), name, ()), context(args)
+        document = target[0].parse(text.encode(), name, ())
         results = verify(document, result.target, *target, args.verify)
-        results += pairs((source.document, source.run(told), source.framework, source.version, told),
-                         (document, result.target, *target, Context()), args.verify)  # fmt: skip
+        results += pairs((source.document, source.run(context(args)), source.framework, source.version),
+                         (document, result.target, *target), args.verify)  # fmt: skip
         print_results(results)
         if status(results):
             return status(results), result.ledger

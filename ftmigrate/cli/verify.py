@@ -13,7 +13,6 @@ from ftmigrate import __version__
 from ftmigrate.cli.common import Paint, add_command_option, add_source_options, context, print_warnings
 from ftmigrate.files import write_atomically
 from ftmigrate.frameworks.reader import Context
-from ftmigrate.frameworks.reader import read as read_document
 from ftmigrate.verify.levels import ALONE, LEVELS, Outcome, Result, differences, status, verify
 
 if TYPE_CHECKING:
@@ -57,8 +56,8 @@ def run(args: argparse.Namespace) -> int:
     after = target.run(Context(world_size=args.world_size, rows=args.rows))
     results = verify(target.document, after, target.framework, target.version, args.level)
     results += pairs(
-        (source.document, before, source.framework, source.version, told),
-        (target.document, after, target.framework, target.version, Context()),
+        (source.document, before, source.framework, source.version),
+        (target.document, after, target.framework, target.version),
         args.level,
         args.steps,
     )
@@ -81,8 +80,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def pairs(
-    source: tuple[Document, Run, Framework, str, Context],
-    target: tuple[Document, Run, Framework, str, Context],
+    source: tuple[Document, Run, Framework, str],
+    target: tuple[Document, Run, Framework, str],
     level: str,
     steps: int = 20,
 ) -> list[Result]:
@@ -92,15 +91,10 @@ def pairs(
         return []
     from ftmigrate.verify.pair import Config, Options, compare
 
-    def config(document: Document, run: Run, framework: Framework, version: str, told: Context) -> Config:
-        return Config(
-            document, run, framework, version, lambda other: read_document(framework.table(version), other, told)
-        )
-
     def say(line: str) -> None:
         print(line, file=sys.stderr)
 
-    return compare(config(*source), config(*target), wanted, Options(steps=steps, say=say))
+    return compare(Config(*source), Config(*target), wanted, Options(steps=steps, say=say))
 
 
 def write_report(report: dict[str, Any], as_json: str | None, as_html: str | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -398,6 +398,25 @@ class Table:
 
 def _borrows(entry: Entry) -> bool:
     return isinstance(entry, Heading | Sources) or bool(getattr(entry, "exact_only", False))
+
+
+def proven(
+    entries: tuple[Entry, ...], moved: Mapping[str, tuple[str, ...]], seen: Sequence[str] = ()
+) -> tuple[Entry, ...]:
+    """The entries with their proofs: `moved` names the settings that each key was seen to move in the framework itself,
+    `seen` the settings in which it always was seen to behave as the table says.
+    """
+
+    def proof(entry: Entry) -> Entry:
+        if isinstance(entry, Field | Group):
+            for key in entry.keys:
+                if set(moved.get(key, ())) & set(entry.settings):
+                    return replace(entry, proof=f"referee: {key}")
+        if isinstance(entry, Always) and entry.setting in seen:
+            return replace(entry, proof=f"referee: {entry.setting}")
+        return entry
+
+    return tuple(map(proof, entries))
 
 
 def matches(pattern: str, path: Path) -> bool:

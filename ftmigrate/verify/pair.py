@@ -46,13 +46,12 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """One side: what it is, and how it is read. `reread` reads a changed tree of the same file."""
+    """One side: what it is, and how it is read."""
 
     document: Document
     run: Run
     framework: Framework
     version: str
-    reread: Callable[[Document], Run]
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +194,7 @@ class Pair:
             return None
         (text,) = made.files.values()
         document = self.target.framework.parse(text.encode(), "reference", ())
-        return Config(document, made.target, *target, self.target.reread)
+        return Config(document, made.target, *target)
 
 
 def switched(document: Document, run: Run, other: Config, path: str) -> Document | None:
@@ -230,12 +229,10 @@ def _at(tree: Any, path: KeyPath) -> Any:
 def _remove(tree: Any, path: KeyPath) -> None:
     node = tree
     for key in path[:-1]:
-        if isinstance(node, dict) and key in node:
-            node = node[key]
-        elif isinstance(node, list) and isinstance(key, int) and key < len(node):
-            node = node[key]
-        else:
+        inside = isinstance(node, list) and isinstance(key, int) and key < len(node)
+        if not inside and not (isinstance(node, dict) and key in node):
             return
+        node = node[key]
     if isinstance(node, dict):
         node.pop(path[-1], None)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ftmigrate.run.model import NOT_APPLICABLE, Run
-from ftmigrate.run.rendering import Conversation, Item, Labelled, Listed, Rendering, columns, optional_columns
+from ftmigrate.run.rendering import Conversation, Item, Labelled, Listed, Rendering, Segment, Stripped, When, columns
 from ftmigrate.run.source import Location
 
 COUNT = 48
@@ -72,7 +72,7 @@ def _made(texts: Sequence[Rendering], count: int, draw: random.Random) -> list[d
     names: dict[str, Listed | None] = {}
     optional: set[str] = set()
     for text in texts:
-        optional |= optional_columns(text.segments)
+        optional |= _chosen(text.segments)
         for name, talk in columns(text.segments).items():
             if names.get(name) is None:
                 names[name] = talk
@@ -92,6 +92,22 @@ def _made(texts: Sequence[Rendering], count: int, draw: random.Random) -> list[d
                 row[name] = ""
         rows.append(row)
     return rows
+
+
+def _chosen(segments: Sequence[Segment]) -> set[str]:
+    """The columns that decide by being empty which text a row becomes."""
+    found: set[str] = set()
+    for segment in segments:
+        match segment:
+            case When(column, then, otherwise):
+                found |= {column} | _chosen((*then, *otherwise))
+            case Stripped(inner):
+                found |= _chosen(inner)
+            case Conversation(turns=turns):
+                found |= {name for turn in turns for name in _chosen(turn.content)}
+            case _:
+                pass
+    return found
 
 
 def _words(draw: random.Random, least: int, most: int) -> str:
