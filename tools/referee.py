@@ -98,7 +98,7 @@ def axolotl() -> Iterator[Config]:
             (text,) = done.files.values()
             yield Config(f"converted {config.name}", framework.parse(text.encode(), "made.yaml", ()), None)
     newest = CORPUS / "axolotl-0.18" / "examples"
-    for path in sorted(newest.rglob("*lora*.y*ml"))[::4] if newest.is_dir() else []:
+    for path in sorted(newest.rglob("*lora*.y*ml"))[::12] if newest.is_dir() else []:
         try:
             yield Config(f"corpus {path.relative_to(newest)}", framework.parse(path.read_bytes(), str(path), ()), None)
         except DocumentError:
@@ -208,16 +208,16 @@ def main() -> int:
     parser.add_argument("--limit", type=int, help="so many configs only; nothing is written")
     parser.add_argument("--only", default="", help="configs whose name holds this text; nothing is written")
     told = parser.parse_args()
-    report = json.loads(OUT.read_text(encoding="utf-8")) if OUT.exists() else {}
     for name in told.framework or CONFIGS:
         version, configs = CONFIGS[name]
         found = judge(name, version, configs(), told.limit, told.only)
+        report = json.loads(OUT.read_text(encoding="utf-8")) if OUT.exists() else {}
         report[f"{name}@{version}"] = found.json()
         print(f"{name} {version}: {found.ran} configs run, {len(found.not_run)} could not run")
         for path, one in found.json()["settings"].items():
             print(f"  {path:34} {one['compared']:4} compared {one['agreed']:4} agree  {one['values']} values")
-    if told.limit is None and not told.only:
-        OUT.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        if told.limit is None and not told.only:
+            OUT.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return 0
 
 

@@ -32,7 +32,9 @@ def sources(runs: Sequence[Run], count: int = COUNT) -> list[list[dict[str, Any]
     found = []
     for index in range(max(run.sources for run in runs)):
         texts: list[Rendering] = []
+        empty: set[str] = set()
         for run in runs:
+            first = run is runs[0]
             for name in ("text", "rejected"):
                 setting = run.settings.get(f"data.sources[{index}].{name}")
                 if setting is None or setting.value is NOT_APPLICABLE:
@@ -40,9 +42,10 @@ def sources(runs: Sequence[Run], count: int = COUNT) -> list[list[dict[str, Any]
                 if not isinstance(setting.value, Rendering):
                     raise NoRows(f"how rows of source {index + 1} become text is not known: {setting.value}")
                 texts.append(setting.value)
+                empty |= _chosen(setting.value.segments) if first else set()
         if not texts:
             raise NoRows(f"how rows of source {index + 1} become text is not known")
-        found.append(_own(runs, index, count) or _made(texts, count, random.Random(_SEED + index)))
+        found.append(_own(runs, index, count) or _made(texts, empty, count, random.Random(_SEED + index)))
     return found
 
 
@@ -68,15 +71,12 @@ def _own(runs: Sequence[Run], index: int, count: int) -> list[dict[str, Any]]:
     return []
 
 
-def _made(texts: Sequence[Rendering], count: int, draw: random.Random) -> list[dict[str, Any]]:
+def _made(texts: Sequence[Rendering], empty: set[str], count: int, draw: random.Random) -> list[dict[str, Any]]:
     names: dict[str, Listed | None] = {}
-    optional: set[str] = set()
     for text in texts:
-        optional |= _chosen(text.segments)
         for name, talk in columns(text.segments).items():
             if names.get(name) is None:
                 names[name] = talk
-    optional -= {name for name, talk in names.items() if talk is not None}
     rows = []
     for number in range(count):
         row: dict[str, Any] = {}
@@ -87,8 +87,8 @@ def _made(texts: Sequence[Rendering], count: int, draw: random.Random) -> list[d
                 row[name] = _words(draw, 2, 40)
             else:
                 row[name] = _talk(talk, turns, [*shared[:-1], _words(draw, 2, 40)])
-        for name in optional & set(row):
-            if number % 2:
+        for name in sorted(empty & set(row)):
+            if number % 2 and names[name] is None:
                 row[name] = ""
         rows.append(row)
     return rows

@@ -84,6 +84,11 @@ def _sample(
             text = f"sample {index + 1} has {len(ids)} tokens in the source, {len(other_ids)} in the target"
             path = "sequence.overlong" if "sequence.overlong" in told else "sequence.max_length"
             return Difference(path, text, path in told)
+        longer = max((one, other), key=lambda side: len(side["ids"]))
+        if len(whole[0]) != len(whole[1]) and any(label != IGNORED for label in longer["labels"][common:]):
+            shown = [_text(side, common, tokenizer) for side in whole]
+            text = f"sample {index + 1}, token {common + 1}: {shown[0]} in the source, {shown[1]} in the target"
+            return Difference(f"{head}.text", text, f"{head}.text" in told)
         place = length if place is None else place
         return _masked(index, place, one, other, mask, other_mask, tokenizer, head, told)
     shown = [_text(side, at, tokenizer) for side in whole]

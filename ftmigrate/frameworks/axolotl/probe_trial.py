@@ -49,6 +49,9 @@ class Trial:
         cli: Any = import_module("axolotl.cli.train")
         load: Any = import_module("axolotl.cli.config")
         train: Any = import_module("axolotl.train")
+        for name in ("transformers.utils", "transformers.training_args", "axolotl.utils.config"):
+            place: Any = import_module(name)  # the config is for a GPU, and `auto` means there what it means here
+            place.is_torch_bf16_gpu_available = lambda: True
         load.gpu_capabilities = lambda: (
             {"bf16": True, "fp8": True, "tf32": True, "n_gpu": 1, "n_node": 1, "compute_capability": "sm_90"},
             {"torch_version": str(import_module("torch").__version__).split("+", maxsplit=1)[0]},
