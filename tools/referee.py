@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
 import tempfile
 from collections import Counter
@@ -39,6 +40,7 @@ from tests.conftest import CORPUS, FIXTURES, WHEEL  # noqa: E402
 
 OUT = ROOT / "tests" / "referee.json"
 THEIRS = "framework's"
+LEAST = 10
 MUTATIONS = FIXTURES / "referee"
 
 
@@ -196,6 +198,24 @@ def judge(name: str, version: str, configs: Iterator[Config], limit: int | None,
     return tally
 
 
+def write_proofs(name: str, found: dict[str, Any]) -> None:
+    """The module beside a framework's table that says which of its rows the referee has seen to hold."""
+    moved = "".join(f"    {json.dumps(key)}: {tuple(paths)!r},\n" for key, paths in found["moved"].items())
+    seen = sorted(
+        path for path, one in found["settings"].items() if one["compared"] >= LEAST and one["agreed"] == one["compared"]
+    )
+    text = (
+        '"""Made by tools/referee.py: what the framework itself was seen to do. Not edited by hand."""\n\n'
+        "from __future__ import annotations\n\nfrom collections.abc import Mapping\n\n"
+        "# key -> the settings that a change of it moved, in our reading and in the framework's own plan alike\n"
+        f"MOVED: Mapping[str, tuple[str, ...]] = {{\n{moved}}}\n\n"
+        f"# settings in which all of at least {LEAST} configs agreed\nSEEN: tuple[str, ...] = {tuple(seen)!r}\n"
+    )
+    place = ROOT / "ftmigrate" / "frameworks" / name / "proofs.py"
+    place.write_text(text, encoding="utf-8")
+    subprocess.run(["ruff", "format", "-q", str(place)], check=True)
+
+
 def reason(text: str) -> str:
     """The first line of an error, shortened, without what only this machine has."""
     line = text.splitlines()[0]
@@ -207,7 +227,12 @@ def main() -> int:
     parser.add_argument("framework", nargs="*", help=f"of {', '.join(CONFIGS)} (default: all)")
     parser.add_argument("--limit", type=int, help="so many configs only; nothing is written")
     parser.add_argument("--only", default="", help="configs whose name holds this text; nothing is written")
+    parser.add_argument("--proofs", action="store_true", help="only write proofs.py from what is in tests/referee.json")
     told = parser.parse_args()
+    if told.proofs:
+        for key, found_before in json.loads(OUT.read_text(encoding="utf-8")).items():
+            write_proofs(key.split("@")[0], found_before)
+        return 0
     for name in told.framework or CONFIGS:
         version, configs = CONFIGS[name]
         found = judge(name, version, configs(), told.limit, told.only)
@@ -218,6 +243,7 @@ def main() -> int:
             print(f"  {path:34} {one['compared']:4} compared {one['agreed']:4} agree  {one['values']} values")
         if told.limit is None and not told.only:
             OUT.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            write_proofs(name, report[f"{name}@{version}"])
     return 0
 
 
