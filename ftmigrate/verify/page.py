@@ -123,7 +123,7 @@ def _thin(curve: Sequence[float]) -> Sequence[float]:
 def _settings(data: Mapping[str, Any]) -> str:
     source, target = data["source"]["observed"], data["target"]["observed"]
     rows = "".join(
-        f"<tr class='{'same' if _same(source.get(path), target.get(path)) else 'other'}'><td><code>{_text(path)}</code></td>"
+        f"<tr class='{'same' if _same(source, target, path) else 'other'}'><td><code>{_text(path)}</code></td>"
         f"<td>{_text(_shown(source, path))}</td><td>{_text(_shown(target, path))}</td></tr>"
         for path in dict.fromkeys((*source, *target))
     )
@@ -131,8 +131,9 @@ def _settings(data: Mapping[str, Any]) -> str:
     return f"<details open><summary>what the programs resolved</summary><table class='settings'>{head}{rows}</table></details>"
 
 
-def _same(one: Any, other: Any) -> bool:
-    return bool(one == other)
+def _same(source: Mapping[str, Any], target: Mapping[str, Any], path: str) -> bool:
+    """Whether both show the same; what only one shows is no difference."""
+    return path not in source or path not in target or bool(source[path] == target[path])
 
 
 def _shown(side: Mapping[str, Any], path: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 from ftmigrate import schema
 from ftmigrate.document.model import Path, Value
-from ftmigrate.frameworks.axolotl import deepspeed, methods, older, sources
+from ftmigrate.frameworks.axolotl import deepspeed, methods, older, proofs, sources
 from ftmigrate.frameworks.axolotl.forms import METHOD_KEYS
 from ftmigrate.frameworks.axolotl.other_keys import OTHER, PLUGIN_KEYS
 from ftmigrate.frameworks.reader import Reader
@@ -37,6 +37,7 @@ from ftmigrate.frameworks.table import (
     Unread,
     in_force,
     names,
+    proven,
     reading,
 )
 from ftmigrate.run.conditions import Condition, View, both, is_, is_not
@@ -1067,7 +1068,7 @@ def _top(entry: Entry) -> Iterator[str]:
 
 @cache
 def _entries(version: str) -> tuple[Entry, ...]:
-    return in_force(ENTRIES, version, schema.versions("axolotl"))
+    return proven(in_force(ENTRIES, version, schema.versions("axolotl")), proofs.MOVED, proofs.SEEN)
 
 
 @cache

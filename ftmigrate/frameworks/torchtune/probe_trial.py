@@ -21,6 +21,7 @@ _SIZES = {"layers": "num_layers", "heads": "num_heads", "kv_heads": "num_kv_head
 _MODULES = {"output_proj": "o_proj", "w1": "gate_proj", "w2": "down_proj", "w3": "up_proj", "output": "lm_head"}
 _FUSED = {"q_proj": "qkv_proj.q", "k_proj": "qkv_proj.k", "v_proj": "qkv_proj.v", "gate_proj": "gate_up_proj.gate",
           "up_proj": "gate_up_proj.up"}  # fmt: skip
+_METHODS = (("DPO", "dpo"), ("QAT", "qat"), ("KD", "distillation"), ("PPO", "ppo"))
 _LOADING = ("source", "data_files", "data_dir", "name", "revision", "streaming", "subset")
 _ONLY_BUILDER = ("q_proj_bias", "k_proj_bias", "attn_bias")
 
@@ -244,7 +245,7 @@ class Trial:
                 "CheckpointWrapper" in type(one).__name__ for one in recipe._model.modules()
             ),
             "logging.every": getattr(recipe, "_log_every_n_steps", None),
-            "method.name": "dpo" if "DPO" in type(recipe).__name__ else "sft",
+            "method.name": next((name for word, name in _METHODS if word in type(recipe).__name__), "sft"),
             "memory.chunked_loss": any(word in type(recipe._loss_fn).__name__ for word in ("Chunked", "LinearCross")),
             **self._adapter(),
         }

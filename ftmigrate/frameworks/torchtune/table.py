@@ -30,6 +30,7 @@ from ftmigrate.frameworks.table import (
     Table,
     Unread,
     names,
+    proven,
 )
 from ftmigrate.frameworks.torchtune import (
     checkpoint,
@@ -38,6 +39,7 @@ from ftmigrate.frameworks.torchtune import (
     objectives,
     older,
     other_recipes,
+    proofs,
     recipes,
     sources,
     writing,
@@ -881,7 +883,7 @@ def _saved_every(view: View) -> object:
 _SAVES = Codec(lambda value, view: _saved_every(view) if value is None else f"{value} steps",
                lambda value, _: int(value.split()[0]) if str(value).endswith(" steps") else None)  # fmt: skip
 
-ENTRIES: tuple[Entry, ...] = (
+_ENTRIES: tuple[Entry, ...] = (
     Heading("Model"),
     Group(("model._component_", "model.quantize_base", *_DIMENSIONS, "checkpointer.model_type"),
           ("adapter.method", "model.quantization", "model.quantizer", "model.architecture"), _model, _propose_model),
@@ -1121,6 +1123,7 @@ ENTRIES: tuple[Entry, ...] = (
     Field("loss.epsilon", "method.clip", when=_GRPO),
     *other_recipes.ENTRIES,
 )  # fmt: skip
+ENTRIES = proven(_ENTRIES, proofs.MOVED, proofs.SEEN)
 
 
 # families whose hub tokenizers, base and instruction-tuned, all name torchtune's own end token
