@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
+import os
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -34,6 +38,9 @@ _KINDS = {
     "value": lsp.CompletionItemKind.EnumMember,
     "component": lsp.CompletionItemKind.Class,
 }
+
+
+_REFUSED = (UnknownFramework, UnknownVersion, suppression.BadProject)
 
 
 class Server(LanguageServer):
@@ -71,16 +78,16 @@ class Server(LanguageServer):
         """Publish what is wrong in the present state."""
         self.cancel(uri)
         file = self.file(uri)
+        found: list[lsp.Diagnostic] = []
         try:
-            found = [_diagnostic(one, file.positions) for one in file.diagnostics]
-            faults = file.result.faults if file.result is not None else ()
-        except (UnknownFramework, UnknownVersion, suppression.BadProject) as error:
-            found, faults = [], ()
+            result = file.result
+        except _REFUSED as error:
             self.refuse(str(error))
         else:
             self.refused = ""
-        for fault in faults:
-            self.window_log_message(lsp.LogMessageParams(lsp.MessageType.Error, f"a fault of ours: {fault}"))
+            found = [_diagnostic(one, file.positions) for one in file.diagnostics]
+            for fault in result.faults if result is not None else ():
+                self.window_log_message(lsp.LogMessageParams(lsp.MessageType.Error, f"a fault of ours: {fault}"))
         version = self.workspace.get_text_document(uri).version
         self.text_document_publish_diagnostics(lsp.PublishDiagnosticsParams(uri, found, version))
 
@@ -92,8 +99,9 @@ class Server(LanguageServer):
 
 
 def serve(job: Job) -> None:
-    """Run until the editor ends it."""
-    server(job).start_io()
+    """Run until the editor ends it. Nothing else may write to standard output meanwhile, and pygls closes what it gets."""
+    with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as channel, contextlib.redirect_stdout(sys.stderr):
+        server(job).start_io(sys.stdin.buffer, channel)
 
 
 def server(job: Job) -> Server:
@@ -132,6 +140,21 @@ def _closed(server: Server, params: lsp.DidCloseTextDocumentParams) -> None:
 # --- requests ---------------------------------------------------------------------------------------------------
 
 
+def _answered(handler: Callable[[Server, Any], Any]) -> Callable[[Server, Any], Any]:
+    """Nothing is the answer where a project's settings are not understood; that was told when the file was linted."""
+
+    @functools.wraps(handler)
+    def answer(server: Server, params: Any) -> Any:
+        try:
+            return handler(server, params)
+        except _REFUSED as error:
+            server.refuse(str(error))
+            return None
+
+    return answer
+
+
+@_answered
 def _hover(server: Server, params: lsp.HoverParams) -> lsp.Hover | None:
     file = server.file(params.text_document.uri)
     found = file.hover(file.positions.position(_point(params.position)))
@@ -140,12 +163,14 @@ def _hover(server: Server, params: lsp.HoverParams) -> lsp.Hover | None:
     return lsp.Hover(lsp.MarkupContent(lsp.MarkupKind.Markdown, found.markdown), _range(found.span, file.positions))
 
 
+@_answered
 def _complete(server: Server, params: lsp.CompletionParams) -> lsp.CompletionList:
     file = server.file(params.text_document.uri)
     found = file.complete(file.positions.position(_point(params.position)))
     return lsp.CompletionList(False, [_item(item, file.positions) for item in found])
 
 
+@_answered
 def _actions(server: Server, params: lsp.CodeActionParams) -> list[lsp.CodeAction]:
     uri = params.text_document.uri
     file = server.file(uri)
