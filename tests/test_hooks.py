@@ -195,7 +195,7 @@ class Workflow:
             self.told += done.stdout + done.stderr
             if done.returncode:
                 return done.returncode
-            for line in self.output.read_text(encoding="utf-8").splitlines():
+            for line in self.output.read_text(encoding="utf-8").splitlines() if "id" in step else ():
                 key, _, value = line.partition("=")
                 self.values[f"steps.{step['id']}.outputs.{key}"] = value
         return 0
