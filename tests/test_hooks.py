@@ -275,3 +275,36 @@ def test_the_action_installs_itself(folder: Path) -> None:
     assert work.run(install=True) == 1, work.told
     assert work.report() == ["FT105"]
     assert (Path(work.values["runner.temp"]) / "ftmigrate" / "ftmigrate" / "_schemas" / "axolotl.json").is_file()
+
+
+# --- what the documentation shows -------------------------------------------------------------------------------
+
+
+def blocks(name: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.S)
+
+
+def test_the_readme_shows_hooks_and_inputs_that_there_are() -> None:
+    shown = [yaml.safe_load(block) for block in blocks("README.md", "yaml")]
+    (hooks,) = (one for one in shown if "repos" in one)
+    known = {hook["id"] for hook in yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))}
+    assert {hook["id"] for repository in hooks["repos"] for hook in repository["hooks"]} <= known
+    (workflow,) = (one for one in shown if "jobs" in one)
+    (job,) = workflow["jobs"].values()
+    step = next(step for step in job["steps"] if step["uses"].startswith("ftmigrate/"))
+    assert set(step["with"]) <= set(action()["inputs"])
+    assert job["permissions"]["security-events"] == "write"
+
+
+def test_the_editors_start_a_command_that_there_is() -> None:
+    vscode, zed = (json.loads(block) for block in blocks("docs/editors.md", "json"))
+    binary = zed["lsp"]["yaml-language-server"]["binary"]
+    commands = [
+        [vscode["glspc.server.command"], *vscode["glspc.server.commandArguments"]],
+        [binary["path"], *binary["arguments"]],
+    ]
+    for block in blocks("docs/editors.md", "lua"):
+        found = re.search(r"cmd = \{ (.*?) \}", block)
+        assert found is not None
+        commands.append(json.loads(f"[{found[1]}]"))
+    assert commands == [["ftmigrate", "server"]] * 4
