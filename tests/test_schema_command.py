@@ -565,3 +565,34 @@ def test_every_kind_of_change() -> None:
         (Kind.LIMITS, "s", "limited", None),
         (Kind.REQUIRED, "s", "needed", None),
     }
+
+
+# The comment for the YAML language server
+
+
+def test_a_modeline_names_the_schema(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, config = tmp_path / "schemas" / "axolotl.json", tmp_path / "configs" / "a.yaml"
+    config.parent.mkdir()
+    config.write_bytes(b"\xef\xbb\xbf# mine\r\nbase_model: x  # y\r\n")
+    command = ["schema", "axolotl@0.21.0", "--draft", "7", "--output-file", str(file), "--modeline", str(config)]
+    assert main(command) == 0
+    line = b"# yaml-language-server: $schema=../schemas/axolotl.json\r\n"
+    expected = b"\xef\xbb\xbf" + line + b"# mine\r\nbase_model: x  # y\r\n"
+    assert config.read_bytes() == expected
+    jsonschema.Draft7Validator.check_schema(json.loads(file.read_text(encoding="utf-8")))
+    assert main(command) == 0
+    assert config.read_bytes() == expected
+    config.write_bytes(b"# a\n#yaml-language-server: $schema=https://x/y.json\nbase_model: x\n")
+    assert main(command) == 0
+    assert config.read_bytes() == b"# a\n" + line.replace(b"\r", b"") + b"base_model: x\n"
+    assert capsys.readouterr().out == ""
+
+
+def test_a_modeline_needs_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["schema", "axolotl", "--modeline", "a.yaml"]) == 2
+    assert "--output-file" in capsys.readouterr().err
+    (tmp_path / "a.yaml").write_bytes(b"\xff\xfe\0")
+    command = ["schema", "axolotl", "--output-file", str(tmp_path / "s.json"), "--modeline", str(tmp_path / "a.yaml")]
+    assert main(command) == 2
+    assert "UTF-16" in capsys.readouterr().err
+    assert main([*command[:-1], str(tmp_path / "nowhere.yaml")]) == 2

@@ -14,6 +14,7 @@ from ftmigrate import __version__
 
 COMMANDS = {
     "lint": "find what is wrong in configs, and repair it",
+    "server": "lint, explain and complete configs in an editor (a language server)",
     "rule": "what a lint rule finds, and why",
     "convert": "turn a config into another framework's",
     "upgrade": "turn a config into one for a newer version of its framework, comments and order kept",

@@ -34,6 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--baseline", metavar="FILE", help="a report of --format json: what stands in it is not told again")
     add("--statistics", action="store_true", help="how often each rule was broken, instead of the places")
     add("--stdin-filename", metavar="NAME", help="the name of what comes from standard input")
+    add("--skip-others", action="store_true", help="pass over files that are no training config without a word")
     add("--isolated", action="store_true", help="without [tool.ftmigrate] of pyproject.toml")
     add("--recipe", help="the recipe the configs are for")
     add("--world-size", type=int, metavar="N", help="number of devices")

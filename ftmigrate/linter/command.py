@@ -238,7 +238,7 @@ def _results(args: argparse.Namespace, job: Job) -> Iterator[tuple[Result | None
         elif os.path.isdir(path):
             items += _below(path)
         else:
-            items.append(Item(path, True))
+            items.append(Item(path, not args.skip_others))
     if len(items) >= _SEVERAL:
         gc.enable()
     if len(items) < _SEVERAL or args.jobs == 1:

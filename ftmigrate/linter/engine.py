@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -75,23 +76,43 @@ def lint(data: bytes, name: str, job: Job | None = None, *, named: bool = True) 
     return _fixed(data, name, job, told, found)
 
 
-def _once(data: bytes, name: str, job: Job, told: str | None, *, named: bool) -> Result | None:
-    try:
-        opened = _open(data, name, told)
-    except DocumentError as error:
-        if told is None and (error.diagnostic.code in _OTHERS or not (named or _marked(data))):
-            return None
-        return _broken(data, name, job, error)
+def subject(data: bytes, name: str, job: Job | None = None, *, named: bool = True) -> Subject | None:
+    """The config as the checks see it. None: no config of a framework known here. Raises DocumentError, and as `lint`."""
+    job = job or Job()
+    project = None if job.isolated else suppression.project(Path(name).resolve().parent)
+    return _subject(data, name, job.framework or (project.framework if project else None), job.context, named=named)
+
+
+def forget() -> None:
+    """Look anew at what stands beside the files: a program that stays open outlives changes of it."""
+    _version.cache_clear()
+    suppression.project.cache_clear()
+
+
+def _subject(data: bytes, name: str, told: str | None, context: Context | None, *, named: bool) -> Subject | None:
+    opened = _open(data, name, told, named=named)
     if opened is None:
         return None
     framework, document = opened
     version = told.partition("@")[2] if told and "@" in told else _version(framework.name, _folder(name))
-    subject = Subject(document, framework, version, job.context)
+    return Subject(document, framework, version, context)
+
+
+def _once(data: bytes, name: str, job: Job, told: str | None, *, named: bool) -> Result | None:
+    try:
+        subject = _subject(data, name, told, job.context, named=named)
+    except DocumentError as error:
+        if told is None and (error.diagnostic.code in _OTHERS or not (named or _marked(data))):
+            return None
+        return _broken(data, name, job, error)
+    if subject is None:
+        return None
+    framework, version = subject.framework, subject.version
     faults: list[str] = []
     findings = list(_findings(subject, job, faults))
     known = rules.by_code(framework.name)
     diagnostics = list(_told(name, findings, known, subject.lines, job))
-    return Result(name, diagnostics, framework.name, version, faults=tuple(faults), text=document.text)
+    return Result(name, diagnostics, framework.name, version, faults=tuple(faults), text=subject.document.text)
 
 
 def _folder(name: str) -> str | None:
@@ -110,10 +131,12 @@ def _marked(data: bytes) -> list[str]:
     return marked(data)
 
 
-def _open(data: bytes, name: str, told: str | None) -> tuple[Framework, Document] | None:
+def _open(data: bytes, name: str, told: str | None, *, named: bool) -> tuple[Framework, Document] | None:
     """The framework whose config this most surely is, and the document as it reads it. Raises DocumentError."""
     if told is not None:
         framework, _ = registry.resolve(told)
+        if not named and framework.mark and not re.search(framework.mark, data.decode("utf-8", "replace")):
+            return None  # a project's framework is that of its configs, not of all its YAML
         return framework, framework.parse(data, name, ())
     marks = _marked(data)
     best: tuple[int, Framework, Document] | None = None

@@ -112,7 +112,7 @@ def component(framework: str, version: str, layout: Layout, path: str) -> Scope 
     required = [
         key
         for key, facts in keys.items()
-        if key and facts.get("required") and not facts.get("conditional") and key not in given and _sayable(facts)
+        if key and facts.get("required") and not facts.get("conditional") and key not in given and sayable(facts)
     ]
     takes = bool(about.get("kwargs")) or about.get("parameters") == "unknown"
     return Scope(
@@ -123,7 +123,7 @@ def component(framework: str, version: str, layout: Layout, path: str) -> Scope 
 _PROGRAM = ("torch.", "nn.", "dist.", "Callable", "Transform", "ModelTokenizer", "Dataset", "type[")
 
 
-def _sayable(facts: Facts) -> bool:
+def sayable(facts: Facts) -> bool:
     """Whether a file could give the argument at all: an object that only a program makes is given by the caller."""
     kind = str(facts.get("type", "any"))
     return kind != "any" and not kind.startswith(_PROGRAM) and not (kind[:1].isupper() and "enum" not in facts)
