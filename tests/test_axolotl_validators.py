@@ -21,12 +21,12 @@ from ftmigrate.linter.diagnostic import Diagnostic
 from ftmigrate.linter.engine import Job, lint
 from ftmigrate.verify.probe import clean_environment
 from ftmigrate.verify.schema_level import check_schema
+from tests.conftest import CORPUS
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 VERSION = "0.21.0"
 PYTHON = os.environ.get("FTMIGRATE_PYTHON_AXOLOTL")
-CORPUS = Path(os.environ["FTMIGRATE_CORPUS"]) if "FTMIGRATE_CORPUS" in os.environ else None
 needs_axolotl = pytest.mark.skipif(not PYTHON, reason="FTMIGRATE_PYTHON_AXOLOTL names no interpreter with Axolotl")
 
 
@@ -166,7 +166,7 @@ def test_the_real_validators_agree() -> None:
 
 
 @needs_axolotl
-@pytest.mark.skipif(CORPUS is None, reason="FTMIGRATE_CORPUS names no directory of published configs")
+@pytest.mark.skipif(not CORPUS.is_dir(), reason="no corpus beside the checkout (FTMIGRATE_CORPUS)")
 def test_verdicts_on_published_configs() -> None:
     """No false alarm on what Axolotl takes; what it refuses is refused, but for packages that are missing."""
     taken, wrong = 0, []
