@@ -159,3 +159,24 @@ def test_where_the_merged_model_lies_is_said() -> None:
 def test_seed_has_a_heading_of_its_own() -> None:
     lines = _text(_convert("cudnn_deterministic_mode=1")).splitlines()
     assert lines[lines.index("# Seed") + 1 :][:2] == ["seed: 7", "full_determinism: true"]
+
+
+@pytest.mark.parametrize(
+    ("key", "told"),
+    [
+        ("epoch: 3", "did you mean epochs"),
+        ("num_epochs: 3", "it is one of Axolotl"),
+        ("image: repo/image", "is no key of torchtune 0.6.1"),
+        ("teacher_model: x", "never read by the recipe"),
+    ],
+)
+def test_an_unknown_key_is_told_for_what_it_is(tmp_path: Path, key: str, told: str) -> None:
+    text = (FIXTURES / "torchtune" / "llama_lora.yaml").read_text(encoding="utf-8").replace("epochs: 3\n", "")
+    config = tmp_path / "a.yaml"
+    config.write_text(f"{text}{key}\n", encoding="utf-8")
+    made = api.convert(str(config), "axolotl", "torchtune@0.6.1")
+    name = key.partition(":")[0]
+    entry = next(entry for entry in made.ledger.entries if entry.source_path == name)
+    assert entry.verdict.word == "inert"
+    assert told in entry.note
+    assert any(note.startswith("unknown to the framework") and name in note for note in made.ledger.notes)

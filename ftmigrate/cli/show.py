@@ -35,20 +35,14 @@ def run(args: argparse.Namespace) -> int:
     for note in found.notes:
         print(f"note: {note}", file=sys.stderr)
     paint = Paint(sys.stdout)
-    lines: list[str] = []
-    part = ""
+    parts: dict[str, list[str]] = {}
     for setting in found.settings.values():
         if setting.origin is Origin.NOT_APPLICABLE and not args.all:
             continue
-        head = (
-            setting.path.split("].")[0] + "]"
-            if setting.path.startswith("data.sources[")
-            else setting.path.split(".")[0]
-        )
-        if head != part:
-            lines += ["", paint(head, "bold")]
-            part = head
-        lines.append(_line(setting, head, paint))
+        source, inside, _ = setting.path.partition("].")
+        head = f"{source}]" if inside else source.split(".")[0]
+        parts.setdefault(head, []).append(_line(setting, head, paint))
+    lines = [line for head, listed in parts.items() for line in ("", paint(head, "bold"), *listed)]
     others = [(path, claim) for path, claim in found.claims.items() if claim.kind is not ClaimKind.SETTING]
     if others:
         lines += ["", paint("keys that say no setting", "bold")]

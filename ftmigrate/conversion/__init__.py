@@ -11,6 +11,7 @@ from ftmigrate.conversion import ledger as ledgers
 from ftmigrate.conversion import upgrade, write
 from ftmigrate.conversion.ledger import Ledger
 from ftmigrate.conversion.plan import Plan, plan
+from ftmigrate.conversion.unknown import explained
 from ftmigrate.document.edit import CannotEdit
 from ftmigrate.document.model import Document, Launched, Unresolved, Value, format_path, from_tree
 from ftmigrate.frameworks.reader import Context, Reader, read
@@ -53,7 +54,7 @@ def convert(
     """Convert a parsed config. `out` is the name the target file will have. Never raises for a config that parsed."""
     framework, version = source
     to, to_version = target
-    run = read(framework.table(version), document, context)
+    run = explained(read(framework.table(version), document, context), document, framework, version, context)
     head: dict[str, object] = {"framework": framework.name, "version": version, "path": document.name}
     if document.launch is not None:
         head["command"] = _command(document.launch)
@@ -180,8 +181,11 @@ def _command(launch: Launched) -> Mapping[str, object]:
 
 
 def _notes(document: Document, run: Run) -> tuple[str, ...]:
-    """What a reader must know of how the run was found: its recipe, and what its command leaves open."""
+    """What a reader must know of how the run was found: its recipe, strange keys, and what its command leaves open."""
     told = (f"recipe {run.recipe}: {run.recipe_from}",) if run.recipe else ()
+    unknown = [format_path(path) for path, claim in run.claims.items() if claim.kind is ClaimKind.UNKNOWN]
+    if unknown:
+        told += (f"unknown to the framework, and without effect: {', '.join(unknown)}",)
     return (*told, *(document.launch.notes if document.launch is not None else ()), *run.notes)
 
 
