@@ -39,8 +39,8 @@ def run(args: argparse.Namespace) -> int:
     for setting in found.settings.values():
         if setting.origin is Origin.NOT_APPLICABLE and not args.all:
             continue
-        source, inside, _ = setting.path.partition("].")
-        head = f"{source}]" if inside else source.split(".")[0]
+        item, inside, _ = setting.path.partition("].")
+        head = f"{item}]" if inside else item.split(".")[0]
         parts.setdefault(head, []).append(_line(setting, head, paint))
     lines = [line for head, listed in parts.items() for line in ("", paint(head, "bold"), *listed)]
     others = [(path, claim) for path, claim in found.claims.items() if claim.kind is not ClaimKind.SETTING]

@@ -182,10 +182,10 @@ def _command(launch: Launched) -> Mapping[str, object]:
 
 def _notes(document: Document, run: Run) -> tuple[str, ...]:
     """What a reader must know of how the run was found: its recipe, strange keys, and what its command leaves open."""
-    told = (f"recipe {run.recipe}: {run.recipe_from}",) if run.recipe else ()
+    told = [f"recipe {run.recipe}: {run.recipe_from}"] if run.recipe else []
     unknown = [format_path(path) for path, claim in run.claims.items() if claim.kind is ClaimKind.UNKNOWN]
     if unknown:
-        told += (f"unknown to the framework, and without effect: {', '.join(unknown)}",)
+        told.append(f"unknown to the framework, and without effect: {', '.join(unknown)}")
     return (*told, *(document.launch.notes if document.launch is not None else ()), *run.notes)
 
 
