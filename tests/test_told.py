@@ -180,3 +180,12 @@ def test_an_unknown_key_is_told_for_what_it_is(tmp_path: Path, key: str, told: s
     assert entry.verdict.word == "inert"
     assert told in entry.note
     assert any(note.startswith("unknown to the framework") and name in note for note in made.ledger.notes)
+
+
+@pytest.mark.parametrize(("every", "verdict"), [("null", "inert"), ("50", "dropped")])
+def test_rows_for_evaluation_count_only_where_they_are_evaluated(every: str, verdict: str) -> None:
+    rows = ("dataset_val._component_=torchtune.datasets.alpaca_cleaned_dataset", "batch_size_val=8")
+    overrides = (*rows, f"run_val_every_n_steps={every}")
+    made = api.convert(str(LORA), "axolotl", "torchtune@main", recipe="lora_finetune_distributed", overrides=overrides)
+    assert _entry(made, "dataset_val._component_").verdict.word == verdict
+    assert _entry(made, "batch_size_val").verdict.word == verdict

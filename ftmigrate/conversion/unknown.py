@@ -26,5 +26,7 @@ def explained(run: Run, document: Document, framework: Framework, version: str, 
     for path in strange:
         span = document.sections.get(path[:1]) or document.leaves[path].key
         if span in told and document.leaves[path].said is None:
-            claims[path] = replace(claims[path], why=told[span].replace("`", "").removesuffix(" Remove it.").rstrip("."))
+            claims[path] = replace(
+                claims[path], why=told[span].replace("`", "").removesuffix(" Remove it.").rstrip(".")
+            )
     return replace(run, claims=claims)

@@ -847,15 +847,16 @@ def _short(section: Value) -> str:
 
 
 def _evaluated(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
-    if keys.get("dataset_val"):
-        every = keys.get("run_val_every_n_steps")
+    every = keys.get("run_val_every_n_steps")
+    if keys.get("dataset_val") and every is not None:
         return {
             "evaluation.data": Decoded(
                 External(f"the rows of dataset_val ({_short(keys['dataset_val'])})"), ("dataset_val",)
             ),
             "evaluation.every": Decoded(f"{every} steps", ("run_val_every_n_steps",)),
         }
-    return {"evaluation.data": Decoded(None), "evaluation.every": Decoded("no")}
+    why = "nothing is evaluated unless run_val_every_n_steps is set and dataset_val names rows"
+    return {"evaluation.data": Decoded(None, (), why), "evaluation.every": Decoded("no")}
 
 
 def _kept(value: Any, view: View) -> object:
