@@ -31,7 +31,7 @@ from ftmigrate.run.model import External, Run
 from ftmigrate.verify import environments
 from ftmigrate.verify.levels import Outcome, loaded
 from ftmigrate.verify.probe import Probe
-from tests.conftest import CORPUS, FIXTURES
+from tests.conftest import CORPUS, FIXTURES, WHEEL
 
 AXOLOTL = registry.get("axolotl")
 OLD, NEW = "0.19.0", "0.21.0"
@@ -501,7 +501,10 @@ def test_0_19_takes_what_is_written_for_it(probes: tuple[Probe | None, Probe]) -
     if old is None:
         pytest.skip("NOT VERIFIED against axolotl 0.19.0: name an interpreter with FTMIGRATE_PYTHON_AXOLOTL_019")
     count = 0
-    for path in sorted((FIXTURES / "torchtune").rglob("*.yaml")):
+    for path in [
+        *sorted((FIXTURES / "torchtune").rglob("*.yaml")),
+        *(sorted(WHEEL.rglob("*.yaml"))[::6] if WHEEL else ()),
+    ]:
         made = api.convert(str(path), f"axolotl@{OLD}", "torchtune@0.6.1")
         if made.refused or any(entry.verdict is Verdict.MANUAL for entry in made.ledger.entries):
             continue
