@@ -443,3 +443,20 @@ def test_what_convert_writes_lints_clean(path: Path, source: str, target: str) -
         assert found is not None
         assert found.faults == ()
         assert [one for one in found.diagnostics if str(one.severity) != "info"] == []
+
+
+# --- components that the program names itself ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("named", ["", "  _component_: null\n"])
+@pytest.mark.parametrize("version", ["0.2.1", "0.3.0", "0.6.1", "main"])
+def test_a_recipe_fills_in_the_profiler(version: str, named: str) -> None:
+    """Its keys are those of the component that is filled in; of other keys the component must still be named."""
+    job = Job(f"torchtune@{version}", isolated=True, select=("FT020", "FT022", "FT010", "FT017"))
+    text = TORCHTUNE.rstrip("\n") + f"\nprofiler:\n{named}  enabled: false\n"
+    assert [one for one in codes(text, job) if one[1] >= len(TORCHTUNE.splitlines())] == []
+    found = codes(text + "  wait_stepz: 3\n", job)
+    assert found[-1] == ("FT022", len(text.splitlines()) + 1)
+    lines = TORCHTUNE.splitlines()
+    at = next(index for index, line in enumerate(lines) if line.startswith("optimizer:"))
+    assert ("FT020", at + 1) in codes("\n".join([*lines[: at + 1], *lines[at + 2 :]]), job)
