@@ -460,3 +460,24 @@ def test_a_recipe_fills_in_the_profiler(version: str, named: str) -> None:
     lines = TORCHTUNE.splitlines()
     at = next(index for index, line in enumerate(lines) if line.startswith("optimizer:"))
     assert ("FT020", at + 1) in codes("\n".join([*lines[: at + 1], *lines[at + 2 :]]), job)
+
+
+# --- the same thing twice -------------------------------------------------------------------------------------------
+
+
+def test_the_more_precise_rule_tells_alone() -> None:
+    """In the stronger severity of both; the other one tells where it is the only one that is wanted."""
+    text = TORCHTUNE.replace("max_steps_per_epoch: null", "max_steps_per_epoch: None")
+    assert text != TORCHTUNE
+    line = next(index for index, one in enumerate(text.splitlines(), 1) if "None" in one)
+    result = engine.lint(text.encode(), "x.yaml", Job(isolated=True))
+    assert result is not None
+    assert [(one.code, one.severity) for one in result.diagnostics if one.line == line] == [("FT031", "error")]
+    assert codes(text, Job(isolated=True, select=("FT017",))) == [("FT017", line)]
+    assert ("FT017", line) in codes(text.replace("None", "None  # ftmigrate: ignore[FT031]"))
+
+
+def test_packing_with_preferences_is_told_once() -> None:
+    text = (BASE / "axolotl.dpo.yaml").read_text(encoding="utf-8").replace("packing: false", "packing: true")
+    line = next(index for index, one in enumerate(text.splitlines(), 1) if "packing: true" in one)
+    assert [code for code, at in codes(text) if at == line] == ["AX016"]
