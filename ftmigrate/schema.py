@@ -37,12 +37,15 @@ class Layout:
     `root` is the section of the top level; ending in a blank, the prefix of sections of which a config follows one.
     `plugins` is the key that lists plugins, each with the section `plugin PATH` of further top-level keys.
     `component` is the key that names a callable, whose parameters are the section `component PATH`.
+    `supplied`: keys at which the program names the component where a file names none, each with a component; of
+    several the one that the version has.
     `lax`: numbers and booleans may be written as text. `interpolated`: `${...}` may stand for any value.
     """
 
     root: str = "config"
     plugins: str | None = None
     component: str | None = None
+    supplied: tuple[tuple[str, str], ...] = ()
     lax: bool = False
     interpolated: bool = False
 
@@ -54,6 +57,10 @@ class Schema:
     framework: str
     version: str
     sections: Mapping[str, Mapping[str, Facts]]
+
+    def supplied(self, layout: Layout, key: str) -> str | None:
+        """The component that the program puts at a key where a file names none."""
+        return next((path for at, path in layout.supplied if at == key and COMPONENT + path in self.sections), None)
 
     def names(self, prefix: str) -> list[str]:
         """The sections whose names begin so; cheaper than going through all of them."""

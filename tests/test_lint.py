@@ -443,3 +443,41 @@ def test_what_convert_writes_lints_clean(path: Path, source: str, target: str) -
         assert found is not None
         assert found.faults == ()
         assert [one for one in found.diagnostics if str(one.severity) != "info"] == []
+
+
+# --- components that the program names itself ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("named", ["", "  _component_: null\n"])
+@pytest.mark.parametrize("version", ["0.2.1", "0.3.0", "0.6.1", "main"])
+def test_a_recipe_fills_in_the_profiler(version: str, named: str) -> None:
+    """Its keys are those of the component that is filled in; of other keys the component must still be named."""
+    job = Job(f"torchtune@{version}", isolated=True, select=("FT020", "FT022", "FT010", "FT017"))
+    text = TORCHTUNE.rstrip("\n") + f"\nprofiler:\n{named}  enabled: false\n"
+    assert [one for one in codes(text, job) if one[1] >= len(TORCHTUNE.splitlines())] == []
+    found = codes(text + "  wait_stepz: 3\n", job)
+    assert found[-1] == ("FT022", len(text.splitlines()) + 1)
+    lines = TORCHTUNE.splitlines()
+    at = next(index for index, line in enumerate(lines) if line.startswith("optimizer:"))
+    assert ("FT020", at + 1) in codes("\n".join([*lines[: at + 1], *lines[at + 2 :]]), job)
+
+
+# --- the same thing twice -------------------------------------------------------------------------------------------
+
+
+def test_the_more_precise_rule_tells_alone() -> None:
+    """In the stronger severity of both; the other one tells where it is the only one that is wanted."""
+    text = TORCHTUNE.replace("max_steps_per_epoch: null", "max_steps_per_epoch: None")
+    assert text != TORCHTUNE
+    line = next(index for index, one in enumerate(text.splitlines(), 1) if "None" in one)
+    result = engine.lint(text.encode(), "x.yaml", Job(isolated=True))
+    assert result is not None
+    assert [(one.code, one.severity) for one in result.diagnostics if one.line == line] == [("FT031", "error")]
+    assert codes(text, Job(isolated=True, select=("FT017",))) == [("FT017", line)]
+    assert ("FT017", line) in codes(text.replace("None", "None  # ftmigrate: ignore[FT031]"))
+
+
+def test_packing_with_preferences_is_told_once() -> None:
+    text = (BASE / "axolotl.dpo.yaml").read_text(encoding="utf-8").replace("packing: false", "packing: true")
+    line = next(index for index, one in enumerate(text.splitlines(), 1) if "packing: true" in one)
+    assert [code for code, at in codes(text) if at == line] == ["AX016"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import fuzz_lint as fuzz
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,34 +15,11 @@ from ftmigrate.document.text import Lines
 from ftmigrate.frameworks import registry
 from ftmigrate.linter import engine
 from ftmigrate.linter.engine import Job
-from tests.conftest import FIXTURES
+from tests.conftest import CORPUS
 
-BASES = sorted((FIXTURES / "lint").glob("*.yaml")) + sorted((FIXTURES / "torchtune").glob("*.yaml"))
-PIECES = ("null", "true", "-1", "1e-4", "[]", "{}", "[1, {a: b}]", "'x'", '"', "*a", "&a 1", "!!int x", "${a}", "${", "???", "#",
-          "- ", "  ", "\t", ":", "|\n  x", "None", "0x1F", "010", "1:30", "2026-01-01", "\u2028", "é", "<<: {a: 1}")  # fmt: skip
-
-
-def damaged(text: str, seed: int) -> str:
-    """A few values, keys or characters replaced."""
-    chance = random.Random(seed)
-    lines = text.split("\n")
-    for _ in range(chance.randint(1, 4)):
-        at = chance.randrange(len(lines))
-        line = lines[at]
-        kind = chance.randrange(5)
-        if kind == 0 and ":" in line:
-            lines[at] = line.partition(":")[0] + ": " + chance.choice(PIECES)
-        elif kind == 1:
-            cut = chance.randrange(len(line) + 1)
-            lines[at] = line[:cut] + chance.choice(PIECES) + line[cut:]
-        elif kind == 2:
-            del lines[at : at + chance.randint(1, 3)]
-            lines = lines or [""]
-        elif kind == 3:
-            lines.insert(at, lines[chance.randrange(len(lines))])
-        else:
-            lines[at] = chance.choice(("", "  ", "\t")) + line
-    return "\n".join(lines)
+BASES = fuzz.bases(())
+CHUNKS = 20
+assert CHUNKS * fuzz.CHUNK >= 5000
 
 
 def check(data: bytes, job: Job) -> None:
@@ -58,7 +36,7 @@ def check(data: bytes, job: Job) -> None:
 
 @given(st.integers(0, 10**9), st.sampled_from(BASES), st.sampled_from(("", "unsafe")))
 def test_damaged_configs(seed: int, base: Path, fix: str) -> None:
-    text = damaged(base.read_text(encoding="utf-8"), seed)
+    text = fuzz.damaged(base.read_text(encoding="utf-8"), random.Random(seed))
     check(text.encode("utf-8", "surrogatepass"), Job(fix=fix, isolated=True))
 
 
@@ -73,3 +51,16 @@ def test_every_pinned_version(name: str) -> None:
         for base in BASES:
             if (result := engine.lint(base.read_bytes(), "x.yaml", Job(isolated=True))) and result.framework == name:
                 check(base.read_bytes(), Job(f"{name}@{version}", isolated=True))
+
+
+@pytest.mark.parametrize("number", range(CHUNKS))
+def test_the_command_ends_as_documented(number: int) -> None:
+    """What `tools/fuzz_lint.py` does to 100,000 inputs, to 5,000."""
+    done = fuzz.chunk(number, 0, fuzz.bases([str(CORPUS)]), limit=0)
+    assert done.statuses.total() >= fuzz.CHUNK - fuzz.INVENTED
+    assert done.faults == []
+
+
+@pytest.mark.parametrize("config", ["adapter: {a: 1}", "adapter: [lora]", "val_set_size: .inf", "val_set_size: .nan"])
+def test_faults_found_so_far(config: str) -> None:
+    check(f"base_model: a/b\ndatasets: [{{path: d, type: alpaca}}]\n{config}\n".encode(), Job("axolotl", isolated=True))

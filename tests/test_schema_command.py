@@ -445,6 +445,9 @@ DAMAGE: list[tuple[str, Any, str, str]] = [
     ("dataset", [LORA["dataset"], LORA["dataset"]], "", ""),
     ("dataset", [LORA["dataset"], {**LORA["dataset"], "packed": "maybe"}], "dataset[1].packed", "value"),
     ("dataset.load_dataset_argument", 1, "", ""),
+    ("profiler", {"enabled": False}, "", ""),
+    ("profiler", {"_component_": None, "enabled": False}, "", ""),
+    ("profiler", {"enabled": "perhaps"}, "profiler.enabled", "value"),
 ]
 
 

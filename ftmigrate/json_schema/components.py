@@ -25,7 +25,9 @@ class Components:
     def of(self, key: str) -> Json:
         """A reference to the components that suit a key; a callable that is not among them is taken as it is."""
         kind, word = self._kind_of(key)
-        return self.sections.definitions.add(f"any {kind or word}", partial(self._selected, self.suiting(key)))
+        own = self.sections.schema.supplied(self.sections.layout, key)
+        made = partial(self._selected, self.suiting(key), own)
+        return self.sections.definitions.add(f"any {key if own else kind or word}", made)
 
     def suiting(self, key: str) -> list[str]:
         """The components that suit a key.
@@ -51,20 +53,25 @@ class Components:
     def kinds(self) -> set[str]:
         return {_kind(keys) for keys in self.paths.values()}
 
-    def _selected(self, paths: list[str]) -> Json:
+    def _selected(self, paths: list[str], own: str | None = None) -> Json:
+        """The arguments follow from the name; `own` is the component where none is named."""
         alike: dict[str, list[str]] = {}
         for path in paths:
             alike.setdefault(json.dumps(self.arguments(path), sort_keys=True), []).append(path)
         cases = [
             {
-                "if": {"properties": {self.selector: {"enum": same}}, "required": [self.selector]},
+                "if": self._named({"enum": [*same, None]}, own) if own in same else self._named({"enum": same}, None),
                 "then": self.sections.definitions.add(f"{COMPONENT}{same[0]}", partial(self.arguments, same[0])),
             }
             for same in alike.values()
-        ]  # fmt: skip
-        named: Json = {"anyOf": [{"enum": paths}, {"type": "string"}]} if paths else {"type": "string"}
-        made: Json = {"type": "object", "properties": {self.selector: named}, "required": [self.selector]}
+        ]
+        names: list[Json] = [*([{"enum": paths}] if paths else []), {"type": ["string", "null"] if own else "string"}]
+        made: Json = {"type": "object", **self._named({"anyOf": names} if len(names) > 1 else names[0], own)}
         return made | ({"allOf": cases} if cases else {})
+
+    def _named(self, names: Json, own: str | None) -> Json:
+        """A mapping that names a component; it need not where there is an own one."""
+        return {"properties": {self.selector: names}} | ({} if own else {"required": [self.selector]})
 
     def arguments(self, path: str) -> Json:
         """The mapping that gives a callable its arguments; those that only the program can give are not required."""

@@ -14,7 +14,7 @@ from ftmigrate.document.model import DocumentError, Position, Severity, Span
 from ftmigrate.document.text import Lines, decode
 from ftmigrate.frameworks import registry, versions
 from ftmigrate.linter import edits, rules, suppression, textual
-from ftmigrate.linter.diagnostic import Diagnostic, Edit, Fix
+from ftmigrate.linter.diagnostic import RANK, Diagnostic, Edit, Fix
 from ftmigrate.linter.rules import Finding, Rule
 from ftmigrate.linter.subject import Subject
 
@@ -210,13 +210,29 @@ def _told(
             if index not in used:
                 finding = _unused(one, lines)
                 out[finding.span, finding.code, finding.message] = finding
-    for finding in sorted(out.values(), key=lambda one: (one.span, one.code)):
+    for finding in sorted(_told_once(out.values(), known), key=lambda one: (one.span, one.code)):
         rule = known[finding.code]
         start, end = finding.span
         severity: Severity = finding.severity or rule.severity
         yield Diagnostic(
             name, *start, *end, rule.code, rule.name, severity, finding.message, finding.fix, lines.line(start.line)
         )
+
+
+def _told_once(findings: Iterable[Finding], known: dict[str, Rule]) -> list[Finding]:
+    """Without what another rule says more precisely at the same place, which takes over the stronger severity."""
+    found = list(findings)
+    heirs = {(one.span.start, code): one for one in found for code in known[one.code].over}
+    if not heirs:
+        return found
+    kept = {id(one): one for one in found if (one.span.start, one.code) not in heirs}
+    for one in found:
+        heir = heirs.get((one.span.start, one.code))
+        if heir is not None and id(heir) in kept:
+            said, own = (each.severity or known[each.code].severity for each in (one, kept[id(heir)]))
+            if RANK[said] > RANK[own]:
+                kept[id(heir)] = heir._replace(severity=said)
+    return list(kept.values())
 
 
 def _unused(comment: suppression.Comment, lines: Lines) -> Finding:

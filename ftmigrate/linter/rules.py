@@ -21,12 +21,16 @@ ERROR, WARNING, INFO = Severity.ERROR, Severity.WARNING, Severity.INFO
 
 
 class Rule(NamedTuple):
-    """One kind of finding. fix: "" where there is none, else "safe", "unsafe" or "sometimes" (either, or none)."""
+    """One kind of finding. fix: "" where there is none, else "safe", "unsafe" or "sometimes" (either, or none).
+
+    over: rules that say the same less precisely, and are silent where this one tells.
+    """
 
     code: str
     name: str
     severity: Severity
     fix: str = ""
+    over: tuple[str, ...] = ()
 
 
 class Finding(NamedTuple):
@@ -102,8 +106,8 @@ SHARED: tuple[Rule, ...] = (
     Rule("FT023", "empty-leftovers", INFO),
     # what YAML makes of a text
     Rule("FT030", "number-as-text", WARNING, "safe"),
-    Rule("FT031", "none-as-text", WARNING, "safe"),
-    Rule("FT032", "word-as-boolean", WARNING, "unsafe"),
+    Rule("FT031", "none-as-text", WARNING, "safe", over=("FT017",)),
+    Rule("FT032", "word-as-boolean", WARNING, "unsafe", over=("FT017",)),
     Rule("FT033", "octal-number", WARNING, "unsafe"),
     Rule("FT034", "sexagesimal-number", WARNING, "unsafe"),
     Rule("FT035", "date-as-text", WARNING),

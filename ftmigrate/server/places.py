@@ -86,7 +86,9 @@ class Places:
         names = tuple(dict.fromkeys(name for facts in ways for name in scopes.references(facts)))
         if names:
             return _where(scopes.models(*self.at, names, f"`{path[0]}`"))
-        name = self.named.get(path)
+        name = self.named.get(path) or (
+            self.subject.schema.supplied(self.layout, str(path[0])) if len(path) == 1 else None
+        )
         demands = None
         if self.subject.recipe is not None:
             parent = ".".join(part for part in path if isinstance(part, str))

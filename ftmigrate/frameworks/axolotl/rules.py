@@ -29,7 +29,7 @@ _TABLE = (
     Rule("AX013", "zero-save-limit", WARNING),
     Rule("AX014", "no-adapter-targets", ERROR),
     Rule("AX015", "validation-share", ERROR),
-    Rule("AX016", "reward-rows-packed", ERROR),
+    Rule("AX016", "reward-rows-packed", ERROR, over=("FT133",)),
 )
 _KERNELS = ("lora_mlp_kernel", "lora_qkv_kernel", "lora_o_kernel", "lora_embedding_kernel")
 _LINEAR = frozenset(("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"))
@@ -121,6 +121,8 @@ def template(subject: Subject) -> Iterator[Finding]:
     told, model = subject.value("chat_template"), subject.value("base_model")
     if not isinstance(told, str) or not isinstance(model, str) or told.startswith(("tokenizer_default", "jinja")):
         return
+    if told not in subject.schema.keys("config").get("chat_template", {}).get("enum", (told,)):
+        return  # no template at all
     for pattern, own in _TEMPLATES:
         if re.search(pattern, model) and told not in own:
             hint = f", such as {own[0]}" if own else ""
@@ -225,11 +227,7 @@ def untargeted(subject: Subject) -> Iterator[Finding]:
 @CHECKS("AX015")
 def share(subject: Subject) -> Iterator[Finding]:
     value = subject.value("val_set_size")
-    if (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and (value < 0 or (value > 1 and value != int(value)))
-    ):
+    if isinstance(value, int | float) and not isinstance(value, bool) and (value < 0 or (value > 1 and value % 1 != 0)):
         message = f"`val_set_size: {value}` is neither a share of the rows (0 to 1) nor a number of rows."
         yield subject.finding("AX015", ("val_set_size",), message)
 

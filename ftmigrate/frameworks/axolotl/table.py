@@ -101,7 +101,7 @@ def _adapter(keys: Keys, _: Reader) -> Mapping[str, Decoded]:
     adapter = keys.get("adapter")
     four, eight = bool(keys.get("load_in_4bit")), bool(keys.get("load_in_8bit"))
     stored = "nf4" if four else "int8" if eight else "none"
-    method = {"lora": "lora", "qlora": "lora", None: "none"}.get(adapter, adapter)  # type: ignore[arg-type]
+    method = "none" if adapter is None else "lora" if adapter == "qlora" else adapter
     named = tuple(key for key in ("load_in_4bit", "load_in_8bit") if key in keys)
     return {
         "adapter.method": Decoded(method, ("adapter",) if "adapter" in keys else ()),

@@ -74,6 +74,12 @@ def _rules() -> RuleSet:
     return RULES
 
 
+# _setup_profiler of every recipe that reads the key, 0.2.1 to main: filled in where it is absent or null
+_SUPPLIED = (
+    ("profiler", "torchtune.training.setup_torch_profiler"),
+    ("profiler", "torchtune.utils.setup_torch_profiler"),
+)
+
 FRAMEWORK = Framework(
     name="torchtune",
     title="torchtune",
@@ -89,6 +95,6 @@ FRAMEWORK = Framework(
     launch=_launch,
     shipped=_shipped,
     shipped_hint=_shipped_hint,
-    layout=Layout(root="recipe ", component="_component_", interpolated=True),
+    layout=Layout(root="recipe ", component="_component_", supplied=_SUPPLIED, interpolated=True),
     rules=_rules,
 )

@@ -97,7 +97,7 @@ BUILDERS: Mapping[str, Builder] = {
         calls=_HERE + "text_completion_dataset",
         fails=_KWARGS,
     ),
-    _HERE + "preference_dataset": _CHOSEN,
+    _HERE + "preference_dataset": replace(_CHOSEN, packs=True, split_across_pack=False),
     _HERE + "hh_rlhf_helpful_dataset": _CHOSEN,
     _HERE + "stack_exchange_paired_dataset": Builder(
         Kind.PAIRED,

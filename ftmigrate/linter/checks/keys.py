@@ -181,6 +181,8 @@ class _Walk:
             yield self.subject.finding("FT017", path, message)
             return
         name = value.get(selector)
+        if name is None and len(path) == 1:
+            name = self.schema.supplied(self.layout, key)
         if name is None and selector not in value:
             close = next((one for one in value if one.strip("_").lower() == selector.strip("_")), None)
             if close is not None:
