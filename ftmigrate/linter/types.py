@@ -98,12 +98,16 @@ def _always(text: str) -> frozenset[type]:
     return frozenset(kind for one in _members(text) for kind in _PYTHON.get(one.name, ()))
 
 
+def surely(value: Value, facts: Facts) -> bool:
+    """Whether a value suits by its type alone: the answer for most values, and cheap."""
+    return type(value) in _always(facts.get("type", "any")) and _NARROWER.isdisjoint(facts)
+
+
 def check(value: Value, facts: Facts, layout: Layout, models: Models, *, nullable: bool) -> Problem | None:
     """What is wrong with a value; None if it suits. Of nested models only that they are mappings is asked."""
-    text = str(facts.get("type", "any"))
-    if type(value) in _always(text) and _NARROWER.isdisjoint(facts):
+    if surely(value, facts):
         return None
-    members = _members(text)
+    members = _members(str(facts.get("type", "any")))
     if value is None:
         if facts.get("nonnull"):
             return Problem("type", _words(list(members), facts), value)
