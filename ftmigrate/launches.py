@@ -164,7 +164,7 @@ def _with_launch(document: Document, launch: Launch, name: str, more: int) -> Do
     if not more or launch.overrides:
         for path, leaf in leaves.items():
             if leaf.source is Source.OVERRIDE and (said := _saying(leaf, launch.overrides)) is not None:
-                leaves[path] = replace(leaf, said=Place(name, said.position))
+                leaves[path] = leaf._replace(said=Place(name, said.position))
     return replace(document, leaves=leaves, launch=launched)
 
 

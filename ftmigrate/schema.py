@@ -70,7 +70,10 @@ class Schema:
 
     def keys(self, section: str) -> Mapping[str, Facts]:
         """The keys of a section with their facts; empty for an unknown section."""
-        return self.sections.get(section, {})
+        try:
+            return self.sections[section]
+        except KeyError:
+            return {}
 
     def facts(self, section: str) -> Facts | None:
         """Facts about the section itself; None for a section this version does not have."""
@@ -85,11 +88,12 @@ class _Sections(Mapping[str, Mapping[str, Facts]]):
         self._found: dict[str, Mapping[str, Facts]] = {}
 
     def __getitem__(self, name: str) -> Mapping[str, Facts]:
-        if name not in self._found:
-            self._found[name] = self._decode(self._texts[name])
-        if not self._found[name]:
+        found = self._found.get(name)
+        if found is None:
+            found = self._found[name] = self._decode(self._texts[name])
+        if not found:
             raise KeyError(name)
-        return self._found[name]
+        return found
 
     def __iter__(self) -> Iterator[str]:
         return (name for name in self._texts if self._has(name))

@@ -27,17 +27,18 @@ def _opaque(root: yaml.Node, text: str) -> list[tuple[int, int]]:
     todo = [root]
     while todo:
         node = todo.pop()
-        if id(node) in seen:
-            continue
-        seen.add(id(node))
         if isinstance(node, yaml.ScalarNode):
-            start, end = node.start_mark.index, node.end_mark.index
-            if "#" in text[start:end]:
+            if "#" in node.value:  # whatever its text is quoted with
+                start, end = node.start_mark.index, node.end_mark.index
                 if node.style in ("|", ">"):
                     header = _BREAK.search(text, start, end)
                     start = header.start() if header else end
                 spans.append((start, end))
-        elif isinstance(node, yaml.SequenceNode):
+            continue
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
             todo += node.value
         else:
             for pair in node.value:

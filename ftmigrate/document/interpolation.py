@@ -49,10 +49,14 @@ class _Resolution:
                 Code.TOO_MANY_NODES, out, "", f"Interpolations expand to more than {MAX_VALUES:,} values. Is this data?"
             )
         if isinstance(raw, dict):
+            if path is out:
+                return {name: self.build(at := (*path, name), at, below) for name, below in raw.items()}
             return {name: self.build((*path, name), (*out, name), below) for name, below in raw.items()}
         if isinstance(raw, list):
+            if path is out:
+                return [self.build(at := (*path, index), at, item) for index, item in enumerate(raw)]
             return [self.build((*path, index), (*out, index), item) for index, item in enumerate(raw)]
-        used = () if path == out else (path,)
+        used = () if path is out or path == out else (path,)
         if not isinstance(raw, str) or not ("${" in raw or raw == MISSING):
             if used:
                 self.via[out] = used

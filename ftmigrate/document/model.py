@@ -87,8 +87,7 @@ class Source(StrEnum):
     OVERRIDE = "override"
 
 
-@dataclass(frozen=True, slots=True)
-class Leaf:
+class Leaf(NamedTuple):
     """A scalar, a list of scalars, or an empty collection, with where it stands.
 
     `value` is what the framework sees (interpolations and overrides applied); `raw` is what was written.
@@ -164,12 +163,15 @@ def format_path(path: Path) -> str:
     return out
 
 
+_CONTAINERS = (dict, list)
+
+
 def is_leaf(value: Value) -> bool:
     """Whether `value` is one leaf: a scalar, a list of scalars only, or an empty collection."""
     if isinstance(value, dict):
         return not value
     if isinstance(value, list):
-        return all(not isinstance(item, dict | list) for item in value)
+        return not any(isinstance(item, _CONTAINERS) for item in value)
     return True
 
 
@@ -178,13 +180,14 @@ def walk(value: Value, path: Path = ()) -> Iterator[tuple[Path, Value]]:
     if is_leaf(value):
         if path:
             yield path, value
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield from walk(item, (*path, key))
-    else:
-        assert isinstance(value, list)
-        for index, item in enumerate(value):
-            yield from walk(item, (*path, index))
+        return
+    assert isinstance(value, dict | list)
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+        below = (*path, key)
+        if isinstance(item, _CONTAINERS):
+            yield from walk(item, below)
+        else:
+            yield below, item
 
 
 def from_tree(tree: dict[str, Value], name: str = "", header: tuple[str, ...] = ()) -> Document:

@@ -101,13 +101,16 @@ _CONSTRUCTORS: dict[str, Callable[[yaml.ScalarNode], object]] = {
 def construct(node: yaml.ScalarNode) -> str | int | float | bool | date | None:
     """The value of a scalar node by its tag. Raises NoValue or UnknownTag."""
     tag = node.tag
-    if tag == STR:
-        return str(node.value)
+    return str(node.value) if tag == STR else _constructed(tag, node.value)
+
+
+@lru_cache(maxsize=4096)
+def _constructed(tag: str, text: str) -> str | int | float | bool | date | None:
     constructor = _CONSTRUCTORS.get(tag)
     if constructor is None:
         raise UnknownTag(tag)
     try:
-        value = constructor(node)
+        value = constructor(yaml.ScalarNode(tag, text))
     except (ValueError, KeyError, AttributeError, OverflowError, IndexError) as cause:
         # PyYAML lets these through: `2024-99-99`, `0b_`, `!!bool maybe`
         raise NoValue(tag.removeprefix(PREFIX)) from cause

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from itertools import accumulate
 
 from .codes import Code, error
 from .model import Position
@@ -20,7 +21,12 @@ class Lines:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.starts = [0, *(found.end() for found in _BREAK.finditer(text))]
+        if text.isascii() and "\r" not in text:
+            lines = text.split("\n")
+            lines.pop()
+            self.starts = [0, *accumulate(len(line) + 1 for line in lines)]
+        else:
+            self.starts = [0, *(found.end() for found in _BREAK.finditer(text))]
 
     def position(self, offset: int) -> Position:
         line = bisect_right(self.starts, offset)

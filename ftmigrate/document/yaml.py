@@ -169,6 +169,7 @@ def _leaves(
 ) -> dict[Path, Leaf]:
     found: dict[Path, Leaf] = {}
     places, text = reader.places, reader.text
+    ends = {line: note.text.strip() for line, note in notes.items() if not note.alone}
     for path, leaf_value in walk(tree):
         place = places.get(path)
         if place is None or (place.key is None and isinstance(path[-1], int)):
@@ -180,12 +181,11 @@ def _leaves(
             raw = applied[override] if override is not None else ""
             found[path] = Leaf(path, leaf_value, raw, key, None, Source.OVERRIDE, _used(path, leaf_value, via))
             continue
-        start, end = reader.extent(place.node)
-        span = reader.span(place.node)
+        start, end, span = reader.stretch(place.node)
         comment = None
-        if notes:
-            note = notes.get(span.start.line if getattr(place.node, "style", None) in ("|", ">") else span.end.line)
-            comment = note.text.strip() if note is not None and not note.alone else None
+        if ends:
+            block = isinstance(place.node, pyyaml.ScalarNode) and place.node.style in ("|", ">")
+            comment = ends.get(span[0 if block else 1].line)
         used = _used(path, leaf_value, via) if via else ()
         found[path] = Leaf(path, leaf_value, text[start:end], key, span, Source.FILE, used, comment)
     if via:
@@ -194,8 +194,10 @@ def _leaves(
 
 
 def _used(path: Path, leaf_value: Value, via: _Via) -> tuple[Path, ...]:
+    if not isinstance(leaf_value, list):
+        return via.get(path, ())
     used = list(via.get(path, ()))
-    if isinstance(leaf_value, list):
+    if leaf_value:
         for index in range(len(leaf_value)):
             used += via.get((*path, index), ())
     return tuple(dict.fromkeys(used))
@@ -230,8 +232,11 @@ def _sections(tree: dict[str, Value], reader: Tree, applied: Mapping[Path, str])
     for path, node in todo:
         if is_leaf(node):
             continue
-        near = _nearest(reader.places, path)
-        key = _key_node(reader, near) if near is not None else None
+        place = reader.places.get(path)
+        key = place.key if place is not None else None
+        if key is None:
+            near = _nearest(reader.places, path)
+            key = _key_node(reader, near) if near is not None else None
         if key is not None:
             found[path] = reader.span(key)
         if isinstance(node, dict):

@@ -13,6 +13,9 @@ from typing import Any, Protocol, TypeAlias
 
 from ftmigrate.document.model import Path, Unresolved
 
+MAPPINGS = (dict, Mapping)
+"""For `isinstance`, which finds out much faster that a value is a dict."""
+
 
 class Undecided(Exception):
     """The value is known to the run only."""
@@ -181,7 +184,7 @@ class Plain:
         for part in key.split("."):
             if isinstance(node, Unresolved):
                 raise Undecided
-            if not isinstance(node, Mapping):
+            if not isinstance(node, MAPPINGS):
                 return None
             node = node.get(part)
         if isinstance(node, Unresolved):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,6 +50,7 @@ class Reader:
     recipe: str | None = None
     recipe_from: str = ""
     _settings: dict[str, Setting] = field(default_factory=dict)
+    _values: dict[str, Any] = field(default_factory=dict)
     _open: list[str] = field(default_factory=list)
     _groups: dict[int, Mapping[str, Decoded]] = field(default_factory=dict)
     _order: dict[Path, int] = field(default_factory=dict)
@@ -69,6 +70,12 @@ class Reader:
 
     def value(self, key: str) -> Any:
         """The document's value at a table key; ABSENT where there is none, or where an empty key means none."""
+        found = self._values.get(key, self)
+        if found is self:
+            found = self._values[key] = self._value(key)
+        return found
+
+    def _value(self, key: str) -> Any:
         path = to_path(key)
         try:
             value = self.document.at(path)
@@ -99,21 +106,28 @@ class Reader:
         }
         return tuple(sorted(found, key=found.__getitem__))
 
+    def below(self, heads: Sequence[Path]) -> tuple[Path, ...]:
+        """The leaves at or under these paths, in the order of the text."""
+        tops = dict.fromkeys(head[0] for head in heads)
+        found = [path for top in tops for path in self._tops.get(top, ()) if any(path[: len(h)] == h for h in heads)]
+        return tuple(sorted(found, key=self._order.__getitem__) if len(tops) > 1 else found)
+
     # --- settings -----------------------------------------------------------------------------------------------
 
     def get(self, setting: str) -> Any:
         return self.setting(setting).value
 
     def setting(self, path: str) -> Setting:
-        if path not in self._settings:
+        found = self._settings.get(path)
+        if found is None:
             if path in self._open:
                 raise RuntimeError("settings depend on each other: " + " -> ".join([*self._open, path]))
             self._open.append(path)
             try:
-                self._settings[path] = self._read(path)
+                found = self._settings[path] = self._read(path)
             finally:
                 self._open.pop()
-        return self._settings[path]
+        return found
 
     def _read(self, path: str) -> Setting:
         condition = vocabulary.spec(path).when

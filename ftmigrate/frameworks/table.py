@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from ftmigrate.document.model import Document, Path, Unresolved, Value, format_path
@@ -432,6 +432,7 @@ def _parts(pattern: str) -> tuple[str, ...]:
     return tuple(pattern.replace("[]", ".[]").split("."))
 
 
+@lru_cache(maxsize=4096)
 def to_path(key: str) -> Path:
     """A table key without `[]` as a document path."""
     return tuple(key.split("."))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -175,12 +175,17 @@ def _findings(subject: Subject, job: Job, faults: list[str]) -> Iterator[Finding
         yield textual.finding(found, subject.lines)
     framework = rules.of(subject.framework.name)
     for codes, check in (*rules.shared().checks, *framework.checks):
-        if not any(rules.selected(code, job.select, job.ignore) for code in codes):
+        if not _wanted(codes, job.select, job.ignore):
             continue
         try:
             yield from check(subject)
         except Exception as error:
             faults.append(_fault(codes[0], error))
+
+
+@lru_cache(maxsize=1024)
+def _wanted(codes: tuple[str, ...], select: tuple[str, ...], ignore: tuple[str, ...]) -> bool:
+    return any(rules.selected(code, select, ignore) for code in codes)
 
 
 def _fault(code: str, error: Exception) -> str:

@@ -76,17 +76,45 @@ def _union(node: ast.expr) -> tuple[Member, ...]:
     return (Member(ast.unparse(node)),)
 
 
+_PYTHON: dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "Path": (str,),
+    "int": (int,),
+    "float": (int, float),
+    "bool": (bool,),
+    "None": (type(None),),
+}
+_NARROWER = frozenset((*_COMPARE, "enum", "min_length", "pattern", "nonnull"))
+
+
+@cache
+def _members(text: str) -> tuple[Member, ...]:
+    return tuple(one for one in union(text) if one.name not in _UNSAYABLE) or union(text)
+
+
+@cache
+def _always(text: str) -> frozenset[type]:
+    """The types of which any value suits an annotation, as long as the facts say nothing narrower."""
+    return frozenset(kind for one in _members(text) for kind in _PYTHON.get(one.name, ()))
+
+
+def surely(value: Value, facts: Facts) -> bool:
+    """Whether a value suits by its type alone: the answer for most values, and cheap."""
+    return type(value) in _always(facts.get("type", "any")) and _NARROWER.isdisjoint(facts)
+
+
 def check(value: Value, facts: Facts, layout: Layout, models: Models, *, nullable: bool) -> Problem | None:
     """What is wrong with a value; None if it suits. Of nested models only that they are mappings is asked."""
-    text = str(facts.get("type", "any"))
-    members = [one for one in union(text) if one.name not in _UNSAYABLE] or list(union(text))
+    if surely(value, facts):
+        return None
+    members = _members(str(facts.get("type", "any")))
     if value is None:
         if facts.get("nonnull"):
-            return Problem("type", _words(members, facts), value)
+            return Problem("type", _words(list(members), facts), value)
         boolean = not layout.lax and any(one.name == "bool" for one in members)
         if nullable or boolean:
             return None
-    return _any(value, tuple(members), facts, layout, models, top=True)
+    return _any(value, members, facts, layout, models, top=True)
 
 
 def _any(

@@ -81,7 +81,7 @@ def _leaves(reader: Reader, index: int, args: Sequence[str]) -> tuple[Path, ...]
     for arg in args:
         head: Path = () if arg.startswith("/") else ("datasets", index)
         wanted.append((*head, *arg.lstrip("/").split(".")))
-    return tuple(path for path in reader.document.leaves if any(path[: len(head)] == head for head in wanted))
+    return reader.below(wanted)
 
 
 def write(wanted: Sequence[Mapping[str, Any]], told: Wanted) -> Mapping[str, Value]:

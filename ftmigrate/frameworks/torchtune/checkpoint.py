@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from posixpath import normpath
 from typing import Any
 
 from ftmigrate.document.model import Document, Unresolved
 
+_QUOTED = re.compile(r"""["'\\<>]""")
 _PART = re.compile(r"^(.*?)-?(\d{5})-of-(\d{5})(\.\w+)$")
 
 
@@ -18,21 +20,34 @@ def downloads(document: Document) -> Iterator[tuple[str, str]]:
 
     The default directory is that of torchtune 0.6.1 (torchtune/_cli/download.py).
     """
-    for line in document.header:
+    yield from _downloads(document.header)
+
+
+@lru_cache(maxsize=16)
+def _downloads(header: tuple[str, ...]) -> list[tuple[str, str]]:
+    found = []
+    for line in header:
         start = line.find("tune download ")
         if start < 0:
             continue
-        try:
-            words = shlex.split(line[start:].replace("<", "'<").replace(">", ">'"))
-        except ValueError:
-            words = line[start:].split()
+        words = _words(line[start:])
         if len(words) < 3 or "/" not in words[2]:
             continue
         directory = f"/tmp/{words[2].split('/')[-1]}"
         for index, word in enumerate(words):
             if word == "--output-dir" and index + 1 < len(words):
                 directory = words[index + 1]
-        yield words[2], normpath(directory)
+        found.append((words[2], normpath(directory)))
+    return found
+
+
+def _words(command: str) -> list[str]:
+    if _QUOTED.search(command) is None:
+        return command.split()
+    try:
+        return shlex.split(command.replace("<", "'<").replace(">", ">'"))
+    except ValueError:
+        return command.split()
 
 
 def hub_id(document: Document, directory: Any) -> str | None:

@@ -14,12 +14,14 @@ from typing import Any
 from ftmigrate import schema
 from ftmigrate.document.model import Unresolved
 from ftmigrate.frameworks.checks import (
+    MAPPINGS,
     Check,
     Found,
     Undecided,
     View,
     below,
     find,
+    gate,
     given,
     is_,
     is_not,
@@ -421,7 +423,7 @@ class Seen:
         for part in rest:
             if isinstance(node, Unresolved):
                 raise Undecided
-            node = node.get(part) if isinstance(node, Mapping) else None
+            node = node.get(part) if isinstance(node, MAPPINGS) else None
         if isinstance(node, Unresolved):
             raise Undecided
         return node
@@ -432,10 +434,20 @@ def check(tree: Mapping[str, Any], version: str, recipe: str | None) -> Iterator
     keys = schema.load("torchtune", version).keys(f"recipe {recipe}")
     if recipe is None or not keys:
         return
-    order = {name: index for index, name in enumerate(schema.versions("torchtune"))}
     view = Seen(tree, recipe, keys)
-    for one in CHECKS:
-        row = inventory()[one.source]
-        held = order[row["since"]] <= order[version] and (row["until"] is None or order[version] < order[row["until"]])
-        if held and (found := find(one, view, tree)):
+    for one, needed in _gated(version, recipe):
+        if (needed is None or not needed.isdisjoint(tree)) and (found := find(one, view, tree)):
             yield found
+
+
+@cache
+def _gated(version: str, recipe: str) -> list[tuple[Check, frozenset[str] | None]]:
+    """The rows of the checks that a version has, each with the keys without which it need not be asked."""
+    empty = Seen({}, recipe, schema.load("torchtune", version).keys(f"recipe {recipe}"))
+    order = {name: index for index, name in enumerate(schema.versions("torchtune"))}
+    rows = [(one, inventory()[one.source]) for one in CHECKS]
+    return [
+        (one, gate(one.when, empty))
+        for one, row in rows
+        if order[row["since"]] <= order[version] and (row["until"] is None or order[version] < order[row["until"]])
+    ]

@@ -73,8 +73,7 @@ def _setting(reader: Reader, head: Path, name: str, decoded: Decoded) -> SourceS
             args += [tuple(key.split(".")) for key in _TOKENIZER]
     if name == "location" and not decoded.args:
         args.append((*head, "_component_"))
-    leaves = tuple(p for p in reader.document.leaves if any(p[: len(arg)] == arg for arg in args))
-    return SourceSetting(decoded.value, leaves, decoded.why)
+    return SourceSetting(decoded.value, reader.below(args), decoded.why)
 
 
 def packing(reader: Reader) -> Mapping[str, Decoded]:

@@ -243,19 +243,22 @@ def _fields(found: Table) -> dict[str, list[Any]]:
 # --- data -------------------------------------------------------------------------------------------------------
 
 
+_SAME = ("location", "subset", "split", "text")
+
+
 @CHECKS("FT114", "FT124")
 def sources(subject: Subject) -> Iterator[Finding]:
     from ftmigrate.run.rendering import Conversation, Rendering
 
     seen: dict[tuple[object, ...], int] = {}
     told = False
-    for index, source in enumerate(subject.reader.table.sources.decode(subject.reader)):
+    found = subject.reader.table.sources.decode(subject.reader)
+    alone = len(found) == 1
+    for index, source in enumerate(found):
         mask = source.get("loss_mask")
         location = source.get("location")
         if location is not None and not isinstance(location.value, Unresolved) and location.leaves:
-            same = tuple(
-                repr(source[name].value) if name in source else "" for name in ("location", "subset", "split", "text")
-            )
+            same = () if alone else tuple(repr(source[name].value) if name in source else "" for name in _SAME)
             if same in seen and not any("dedup" in key for key in subject.document.tree):
                 message = f"Source {index + 1} is source {seen[same]} again: its rows count twice. Remove one, or give weights."
                 yield subject.finding("FT124", subject.document.leaves.get(location.leaves[0]), message)

@@ -18,6 +18,7 @@ CHECKS = Checks()
 CODES = ("FT010", "FT011", "FT012", "FT013", "FT014", "FT015", "FT016", "FT017", "FT018", "FT019", "FT020", "FT021",
          "FT022", "FT023")  # fmt: skip
 _FALSY: tuple[Any, ...] = (None, False, 0, "", [], {})
+_SPECIAL = frozenset(("removed", "refused", "deprecated", "component"))
 _SHOWN = 8
 
 
@@ -67,13 +68,16 @@ class _Walk:
         self, node: Mapping[str, Value], scope: Scope, path: Path, also: Scope | None = None
     ) -> Iterator[Finding]:
         """A mapping against its scope; `also` is a second one, whose demands hold besides (a recipe's on a component)."""
-        keys = dict(scope.keys)
-        for key, facts in (also.keys if also is not None else {}).items():
-            keys[key] = (*facts, *keys.get(key, ())) if also is not None and not also.open else facts
+        keys = scope.keys
+        if also is not None and also.keys:
+            more = {key: facts if also.open else (*facts, *keys.get(key, ())) for key, facts in also.keys.items()}
+            keys = {**keys, **more}
         for key, value in node.items():
             here = (*path, key)
             if key in keys:
-                yield from self.known(key, value, keys[key], here, scope)
+                ways = keys[key]
+                if not types.surely(value, ways[0]) or not _SPECIAL.isdisjoint(ways[0]):
+                    yield from self.known(key, value, ways, here, scope)
             elif not path and here in self.used:
                 continue
             elif not (scope.open or (also is not None and also.open)):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ftmigrate.document.model import Unresolved
-from ftmigrate.frameworks.checks import Undecided
+from ftmigrate.frameworks.checks import MAPPINGS, Undecided
 from ftmigrate.schema import Facts, Schema
 
 _TRUE = ("true", "t", "yes", "y", "on", "1")
@@ -20,11 +20,11 @@ class Settled:
         self, data: Mapping[str, Any], pinned: Schema, plugins: Sequence[str], made_up: Sequence[str] = ()
     ) -> None:
         self.data, self.pinned, self.made_up = data, pinned, made_up
-        self.sections = ("config", *plugins)
+        self.top = [pinned.keys(section) for section in ("config", *plugins)]
 
     def get(self, key: str) -> Any:
         head, *rest = key.split(".")
-        facts = self._facts(self.sections, head)
+        facts = _facts(self.top, head)
         if facts is None and head in self.data and head not in self.made_up:
             return None  # Axolotl drops keys that it does not know
         value = self._value(self.data, head, facts)
@@ -34,16 +34,9 @@ class Settled:
                 value = self._plain(value, part)
                 continue
             sections = [*([facts["ref"]] if "ref" in facts else ()), *facts.get("refs", ())]
-            facts = self._facts(sections, part)
+            facts = _facts([self.pinned.keys(section) for section in sections], part)
             value = self._value(value, part, facts) if isinstance(value, Mapping) else None
         return value
-
-    def _facts(self, sections: Sequence[str], key: str) -> Facts | None:
-        for section in sections:
-            found = self.pinned.keys(section).get(key)
-            if found is not None and "removed" not in found:
-                return found
-        return None
 
     def _value(self, data: Mapping[str, Any], key: str, facts: Facts | None) -> Any:
         if facts is None:
@@ -53,10 +46,18 @@ class Settled:
         return _read(self._plain(data, key), str(facts.get("type", "any")))
 
     def _plain(self, data: Any, key: str) -> Any:
-        value = data.get(key) if isinstance(data, Mapping) else None
+        value = data.get(key) if isinstance(data, MAPPINGS) else None
         if isinstance(value, Unresolved):
             raise Undecided
         return value
+
+
+def _facts(sections: Sequence[Mapping[str, Facts]], key: str) -> Facts | None:
+    for section in sections:
+        found = section.get(key)
+        if found is not None and "removed" not in found:
+            return found
+    return None
 
 
 def _read(value: Any, kind: str) -> Any:
