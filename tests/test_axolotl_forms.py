@@ -19,10 +19,12 @@ from ftmigrate.document.model import Unresolved
 from ftmigrate.frameworks.axolotl import jinja
 from ftmigrate.frameworks.reader import Context
 from ftmigrate.frameworks.torchtune.recipes import LACKS
+from ftmigrate.run.columns import outside
 from ftmigrate.run.compare import Verdict, losses
+from ftmigrate.run.evaluation import evaluate
 from ftmigrate.run.methods import METHODS
 from ftmigrate.run.model import NOT_APPLICABLE, Run
-from ftmigrate.run.rendering import ChatFormat, Piece, Rendering, TurnFormat, Unrenderable, evaluate, outside
+from ftmigrate.run.rendering import ChatFormat, Piece, Rendering, TurnFormat, Unrenderable
 
 NEWEST = "axolotl@0.21.0"
 BASE: Mapping[str, Any] = {

@@ -14,6 +14,8 @@ from ftmigrate.frameworks.axolotl import jinja
 from ftmigrate.frameworks.axolotl.datasets import best, best_source, decode, propose
 from ftmigrate.frameworks.axolotl.formats import formats
 from ftmigrate.frameworks.axolotl.places import decode_place, entry_of
+from ftmigrate.run.evaluation import evaluate
+from ftmigrate.run.likeness import compare
 from ftmigrate.run.rendering import (
     ChatFormat,
     Column,
@@ -25,8 +27,6 @@ from ftmigrate.run.rendering import (
     Turn,
     TurnFormat,
     When,
-    compare,
-    evaluate,
 )
 from ftmigrate.run.source import Location
 

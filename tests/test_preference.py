@@ -17,8 +17,10 @@ from ftmigrate.frameworks.axolotl import datasets, methods, pairs
 from ftmigrate.frameworks.torchtune import datasets as builders
 from ftmigrate.frameworks.torchtune.recipes import METHODS as RECIPES
 from ftmigrate.run.compare import Verdict
+from ftmigrate.run.evaluation import evaluate
+from ftmigrate.run.likeness import compare
 from ftmigrate.run.methods import METHODS
-from ftmigrate.run.rendering import Conversation, Rendering, compare, evaluate
+from ftmigrate.run.rendering import Conversation, Rendering
 from tests.conftest import FIXTURES
 
 TORCHTUNE = FIXTURES / "torchtune"

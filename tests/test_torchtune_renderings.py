@@ -11,7 +11,8 @@ import pytest
 from ftmigrate.document.model import Unresolved
 from ftmigrate.frameworks.torchtune.chat_formats import FORMATS, chat_format, default_template, tokenizer_format
 from ftmigrate.frameworks.torchtune.datasets import BUILDERS, NOT_FROM_CONFIG, Kind, decode, fails, packing
-from ftmigrate.run.rendering import Rendering, Unrenderable, evaluate
+from ftmigrate.run.evaluation import evaluate
+from ftmigrate.run.rendering import Rendering, Unrenderable
 from ftmigrate.run.source import Decoded, Location
 
 DATASETS = "torchtune.datasets."

@@ -23,8 +23,9 @@ from ftmigrate.document.model import Unresolved, format_path
 from ftmigrate.frameworks import registry, versions
 from ftmigrate.frameworks.reader import Context, read
 from ftmigrate.frameworks.torchtune import older
+from ftmigrate.run.evaluation import evaluate
 from ftmigrate.run.model import ClaimKind, Run
-from ftmigrate.run.rendering import Piece, Rendering, evaluate
+from ftmigrate.run.rendering import Piece, Rendering
 from ftmigrate.run.source import Location
 
 ROOT = Path(__file__).parent.parent

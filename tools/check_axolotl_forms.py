@@ -29,7 +29,8 @@ from ftmigrate.frameworks.axolotl import forms, jinja, pairs
 from ftmigrate.frameworks.axolotl.entries import decode
 from ftmigrate.frameworks.axolotl.formats import formats
 from ftmigrate.frameworks.torchtune.chat_formats import FORMATS
-from ftmigrate.run.rendering import Piece, Rendering, merge
+from ftmigrate.run.evaluation import merge
+from ftmigrate.run.rendering import Piece, Rendering
 
 REPLIES = {"text": "chosen", "rejected": "rejected"}
 

@@ -28,7 +28,8 @@ from ftmigrate.frameworks.axolotl import jinja, pairs
 from ftmigrate.frameworks.axolotl.entries import decode
 from ftmigrate.frameworks.axolotl.formats import formats
 from ftmigrate.frameworks.torchtune.chat_formats import FORMATS
-from ftmigrate.run.rendering import Piece, Rendering, merge
+from ftmigrate.run.evaluation import merge
+from ftmigrate.run.rendering import Piece, Rendering
 
 CHATS: Sequence[Sequence[str]] = (
     ("user", "assistant"),

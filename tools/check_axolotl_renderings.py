@@ -31,6 +31,7 @@ from ftmigrate.frameworks.axolotl.candidates import propose
 from ftmigrate.frameworks.axolotl.entries import decode
 from ftmigrate.frameworks.axolotl.formats import formats
 from ftmigrate.frameworks.axolotl.prompts import REFLECTIONS, STYLES, TYPES
+from ftmigrate.run.evaluation import evaluate, merge
 from ftmigrate.run.rendering import (
     ChatFormat,
     Column,
@@ -43,8 +44,6 @@ from ftmigrate.run.rendering import (
     TurnFormat,
     Unrenderable,
     When,
-    evaluate,
-    merge,
 )
 
 BOS, EOS = "<|begin_of_text|>", "<|end_of_text|>"

@@ -39,7 +39,8 @@ from ftmigrate import schema  # noqa: E402
 from ftmigrate.document.model import Unresolved  # noqa: E402
 from ftmigrate.frameworks.torchtune import chat_formats, older  # noqa: E402
 from ftmigrate.frameworks.torchtune import datasets as ours  # noqa: E402
-from ftmigrate.run.rendering import Piece, Rendering, Unrenderable, evaluate, merge  # noqa: E402
+from ftmigrate.run.evaluation import evaluate, merge  # noqa: E402
+from ftmigrate.run.rendering import Piece, Rendering, Unrenderable  # noqa: E402
 
 MAIN = importlib.util.find_spec("torchtune.models.qwen3") is not None
 VERSION = "main" if MAIN else str(importlib.import_module("torchtune").__version__).partition("+")[0]

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
 from itertools import takewhile
 
-from ftmigrate.run.rendering import PADDED, TRAILING, Difference, Rendering, outcomes, samples
+from ftmigrate.run.likeness import Difference, outcomes
+from ftmigrate.run.rendering import Rendering
+from ftmigrate.run.sample_rows import PADDED, TRAILING, samples
 
 Tokens = Mapping[str, str]
 

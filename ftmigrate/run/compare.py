@@ -8,9 +8,10 @@ from enum import IntEnum
 
 from ftmigrate.document.model import Unresolved
 from ftmigrate.run import vocabulary
+from ftmigrate.run.columns import outside
 from ftmigrate.run.display import to_text
 from ftmigrate.run.model import NOT_APPLICABLE, ClaimKind, Run, Setting
-from ftmigrate.run.rendering import Rendering, outside
+from ftmigrate.run.rendering import Rendering
 
 
 class Verdict(IntEnum):

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from ftmigrate.run.columns import column_names
 from ftmigrate.run.model import NOT_APPLICABLE
-from ftmigrate.run.rendering import Rendering, column_names
+from ftmigrate.run.rendering import Rendering
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ftmigrate.run.conditions import Condition, is_, is_not
+from ftmigrate.run.likeness import Difference, compare
 from ftmigrate.run.methods import PAIRED, POLICY, PREFERENCE, REFERRED, SUPERVISED, WEIGHTED
 from ftmigrate.run.model import ALL_LINEAR, NOT_APPLICABLE, AllLinear, External, Symbol
-from ftmigrate.run.rendering import PADDED, PLAIN, TRAILING, Difference, Rendering, compare
+from ftmigrate.run.rendering import Rendering
+from ftmigrate.run.sample_rows import PADDED, PLAIN, TRAILING
 
 SOURCE_PREFIX = "data.sources[]."
 

@@ -8,7 +8,8 @@ from ftmigrate.document.model import Document, Unresolved, format_path
 from ftmigrate.frameworks.registry import Framework
 from ftmigrate.run.compare import losses
 from ftmigrate.run.model import Run
-from ftmigrate.run.rendering import PLAIN, Rendering, samples
+from ftmigrate.run.rendering import Rendering
+from ftmigrate.run.sample_rows import PLAIN, samples
 from ftmigrate.verify import environments
 from ftmigrate.verify.load import check_load
 from ftmigrate.verify.probe import Probe, ProbeError

@@ -9,8 +9,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from ftmigrate.run.columns import columns
 from ftmigrate.run.model import NOT_APPLICABLE, Run
-from ftmigrate.run.rendering import Conversation, Item, Labelled, Listed, Rendering, Segment, Stripped, When, columns
+from ftmigrate.run.rendering import Conversation, Item, Labelled, Listed, Rendering, Segment, Stripped, When
 from ftmigrate.run.source import Location
 
 COUNT = 48

@@ -13,6 +13,8 @@ from ftmigrate.frameworks.axolotl.entries import ROLE_NAMES, decode
 from ftmigrate.frameworks.axolotl.formats import formats
 from ftmigrate.frameworks.axolotl.prompts import TYPES
 from ftmigrate.run.closeness import weight
+from ftmigrate.run.columns import columns
+from ftmigrate.run.likeness import compare, outcomes
 from ftmigrate.run.rendering import (
     ChatFormat,
     Column,
@@ -23,11 +25,8 @@ from ftmigrate.run.rendering import (
     Text,
     TurnFormat,
     When,
-    columns,
-    compare,
-    outcomes,
-    samples,
 )
+from ftmigrate.run.sample_rows import samples
 
 Tokens = Mapping[str, str]
 Entry = dict[str, Value]

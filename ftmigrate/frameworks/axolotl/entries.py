@@ -35,7 +35,8 @@ from ftmigrate.frameworks.axolotl.strategies import (
     prompt_rendering,
     reflection_rendering,
 )
-from ftmigrate.run.rendering import Column, Conversation, Ends, Labelled, Loss, Rendering, Text, Tokens, with_tokens
+from ftmigrate.run.likeness import with_tokens
+from ftmigrate.run.rendering import Column, Conversation, Ends, Labelled, Loss, Rendering, Text, Tokens
 from ftmigrate.run.source import Decoded
 
 GLOBAL_KEYS: tuple[str, ...] = (

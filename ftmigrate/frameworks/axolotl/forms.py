@@ -26,6 +26,7 @@ from ftmigrate.frameworks.axolotl.places import decode_place
 from ftmigrate.frameworks.axolotl.reading import Entry
 from ftmigrate.frameworks.axolotl.shapes import Shape, shape_of
 from ftmigrate.frameworks.axolotl.strategies import Undecodable
+from ftmigrate.run.likeness import with_tokens
 from ftmigrate.run.rendering import (
     ChatFormat,
     Column,
@@ -39,7 +40,6 @@ from ftmigrate.run.rendering import (
     Turn,
     TurnFormat,
     When,
-    with_tokens,
 )
 from ftmigrate.run.source import Decoded
 

@@ -11,7 +11,8 @@ from ftmigrate.frameworks.axolotl import jinja, pairs
 from ftmigrate.frameworks.axolotl.candidates import Entry, Proposal, Tokens, _end_token, _flat, _format, _joined
 from ftmigrate.frameworks.axolotl.entries import decode
 from ftmigrate.frameworks.axolotl.formats import formats
-from ftmigrate.run.rendering import ChatFormat, Column, Conversation, Rendering, Segment, Text, columns
+from ftmigrate.run.columns import columns
+from ftmigrate.run.rendering import ChatFormat, Column, Conversation, Rendering, Segment, Text
 
 _NAMES = ("default", "argilla_chat", "icr", "intel", "prompt_pairs", "ultra")
 

@@ -21,17 +21,7 @@ from string import Formatter
 from typing import NamedTuple
 
 from ftmigrate.frameworks.axolotl.strategies import Undecodable
-from ftmigrate.run.rendering import (
-    ChatFormat,
-    Column,
-    Conversation,
-    Item,
-    Loss,
-    Segment,
-    Text,
-    TurnFormat,
-    When,
-)
+from ftmigrate.run.rendering import ChatFormat, Column, Conversation, Item, Loss, Segment, Text, TurnFormat, When
 
 KEYS = ("path", "split", "type", "data_files", "revision", "field_messages", "field_chosen", "field_rejected")
 METHODS = ("dpo", "ipo")

@@ -17,7 +17,9 @@ from ftmigrate.frameworks.axolotl.entries import decode
 from ftmigrate.frameworks.axolotl.places import entry_of
 from ftmigrate.memo import remember
 from ftmigrate.run.closeness import distance, weight
-from ftmigrate.run.rendering import Difference, Rendering, compare, outcomes, samples
+from ftmigrate.run.likeness import Difference, compare, outcomes
+from ftmigrate.run.rendering import Rendering
+from ftmigrate.run.sample_rows import samples
 
 
 class Choice(NamedTuple):

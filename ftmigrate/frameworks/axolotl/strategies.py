@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from string import Formatter
 
 from ftmigrate.frameworks.axolotl.prompts import REFLECTIONS, PromptType
-from ftmigrate.run.rendering import Column, Refused, Rendering, Segment, Text, When, columns
+from ftmigrate.run.columns import columns
+from ftmigrate.run.rendering import Column, Refused, Rendering, Segment, Text, When
 
 CUSTOM: Mapping[str, str] = {
     "format": "{instruction} {input} ",

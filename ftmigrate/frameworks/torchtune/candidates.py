@@ -12,16 +12,10 @@ from ftmigrate.frameworks.torchtune import datasets
 from ftmigrate.frameworks.torchtune.chat_formats import TEMPLATES, default_template
 from ftmigrate.memo import remember
 from ftmigrate.run.closeness import edits, weight
-from ftmigrate.run.rendering import (
-    Conversation,
-    Rendering,
-    Unrenderable,
-    When,
-    column_names,
-    columns,
-    compare,
-    evaluate,
-)
+from ftmigrate.run.columns import column_names, columns
+from ftmigrate.run.evaluation import evaluate
+from ftmigrate.run.likeness import compare
+from ftmigrate.run.rendering import Conversation, Rendering, Unrenderable, When
 from ftmigrate.run.source import Location
 
 _HERE = "torchtune.datasets."
