@@ -311,6 +311,3 @@ def _ends(text: str, rules: Sequence[Ends], holds: Mapping[str, bool]) -> Iterat
         yield Piece(text[start:end], True)
         at = end
     yield Piece(text[at:], False)
-
-
-# --- comparison -------------------------------------------------------------------------------------------------
