@@ -48,6 +48,14 @@ UNCOVERED = {
     "NoiseReadProtocol.validate_protocol": _MANIFEST,
 }
 """Validators that can refuse and have no row, with the reason."""
+WARNS_OF_MACHINE = {
+    "check_bf16": "looks whether the GPU can do bf16",
+    "check_ple_cpu_offload_multi_gpu": "counts the GPUs",
+    "check_sample_packing_w_sdpa_bf16": "looks at the GPU's compute capability",
+    "check_torch_compile_auto": "looks whether torch is known",
+    "check_min_torch_version": "looks at torch's release",
+}
+"""Validators that only warn, and not of the config."""
 PARTLY = {
     "check_quantize_moe_experts": "refuses on GPUs that are not NVIDIA's",
     "check_grpo_batch_size_divisibility": "counts the GPUs where trl.generation_batch_size is not given",

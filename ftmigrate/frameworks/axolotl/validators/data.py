@@ -331,6 +331,21 @@ CHECKS = (
         put("streaming", True, safe=True),
     ),
     Check(
+        "AX303",
+        "hint_batch_size_set",
+        on("batch_size"),
+        "batch_size {batch_size} is shared among the GPUs, so that the steps depend on their number. Set "
+        "gradient_accumulation_steps instead.",
+        keys=("batch_size",),
+    ),
+    Check(
+        "AX305",
+        "check_wandb_run",
+        on("wandb_run_id") & off("wandb_name"),
+        "wandb_run_id is the id of the run, and becomes its name too. Set wandb_name to name it.",
+        keys=("wandb_run_id",),
+    ),
+    Check(
         "AX304",
         "hint_eval_train_mbsz",
         on("eval_batch_size", "micro_batch_size") & differ("eval_batch_size", "micro_batch_size"),

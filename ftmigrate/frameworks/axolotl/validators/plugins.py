@@ -12,6 +12,7 @@ from ftmigrate.frameworks.checks import (
     Condition,
     View,
     above,
+    absent,
     any_on,
     drop,
     given,
@@ -338,6 +339,14 @@ CHECKS = (
         "`experts_implementation: deepgemm` has no backward pass: the experts would not be trained. Use grouped_mm, "
         "batched_mm or eager, or one of use_scattermoe and use_sonicmoe.",
         put("experts_implementation", "grouped_mm"),
+    ),
+    Check(
+        "AX305",
+        "check_use_kernels",
+        absent("use_kernels"),
+        "The kernels plugin switches use_kernels on. Say so: `use_kernels: true`; false leaves the hub's kernels alone.",
+        put("use_kernels", True, safe=True),
+        keys=("plugins",),
     ),
     Check(
         "AX302",

@@ -41,7 +41,40 @@ def _generations(view: View) -> bool:
     return isinstance(count, int) and isinstance(batch, int) and count >= 2 and batch % count != 0
 
 
+def _prefixed(view: View) -> bool:
+    options = view.get("fsdp_config")
+    return isinstance(options, dict) and any(str(key).startswith("fsdp_") and key != "fsdp_version" for key in options)
+
+
+def _strided_size(view: View) -> bool:
+    """The tokens of one strided step, as Axolotl counts them, with its defaults."""
+    names = ("generate_max_len", "context_length", "stride", "n_samples_per_prompt")
+    length = view.get("sequence_len") or 512
+    made = [view.get(f"ebft.{name}") for name in names]
+    made = [default if one is None else one for one, default in zip(made, (8, 8, 8, 4), strict=True)]
+    if not all(isinstance(one, int) for one in (length, *made)) or made[2] <= 0:
+        return False
+    answer, context, stride, samples = made
+    blocks = (length - answer - context) // stride + 1
+    return bool((length + blocks * answer) * samples > 20_000)
+
+
 CHECKS = (
+    Check(
+        "AX303",
+        "check_fsdp_config_kwargs_prefix",
+        test(_prefixed, "fsdp_config"),
+        "Inside of fsdp_config the prefix `fsdp_` is no longer wanted. Leave it out: `offload_params`, not "
+        "`fsdp_offload_params`.",
+    ),
+    Check(
+        "AX304",
+        "check_ebft_strided_sequence_len",
+        STRIDED & test(_strided_size, "sequence_len", "ebft.n_samples_per_prompt"),
+        "A strided step makes more than 20000 tokens of sequence_len {sequence_len} and ebft's settings, too many for most "
+        "GPUs. Take a smaller sequence_len or n_samples_per_prompt, or a larger stride.",
+        keys=("sequence_len", "ebft.n_samples_per_prompt"),
+    ),
     Check(
         "AX208",
         "check_sample_packing_w_rl",
