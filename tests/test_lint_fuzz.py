@@ -61,6 +61,18 @@ def test_the_command_ends_as_documented(number: int) -> None:
     assert done.faults == []
 
 
-@pytest.mark.parametrize("config", ["adapter: {a: 1}", "adapter: [lora]", "val_set_size: .inf", "val_set_size: .nan"])
+@pytest.mark.parametrize(
+    "config",
+    [
+        "adapter: {a: 1}",
+        "adapter: [lora]",
+        "val_set_size: .inf",
+        "val_set_size: .nan",
+        f"weight_decay: {10**400}",
+        f"adam_epsilon: {10**400}",
+        "chat_template: 0.5",
+        "warmup_ratio: 0.é1\nmax_steps: 9",
+    ],
+)
 def test_faults_found_so_far(config: str) -> None:
     check(f"base_model: a/b\ndatasets: [{{path: d, type: alpaca}}]\n{config}\n".encode(), Job("axolotl", isolated=True))

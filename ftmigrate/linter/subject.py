@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -71,9 +73,17 @@ class Subject:
         return None if value is NOT_APPLICABLE or isinstance(value, Unresolved) else value
 
     def number(self, setting: str) -> float | int | None:
-        """A setting's value if it is a number."""
+        """A setting's value if it is a number; one beyond what a float holds is infinite."""
         value = self.get(setting)
-        return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            return None
+        return (
+            value
+            if not isinstance(value, int) or abs(value) <= sys.float_info.max
+            else math.inf
+            if value > 0
+            else -math.inf
+        )
 
     def setting(self, path: str) -> Setting:
         return self.reader.setting(path)

@@ -46,7 +46,7 @@ def shape_of(read: Entry, spliced: bool = False) -> Shape:
     elif choice is None or choice.startswith(_OWN):
         given, choice = choice, read.shared("chat_template")  # type: ignore[assignment]
         template = read.shared("chat_template_jinja") if choice in (None, "jinja") else None  # type: ignore[assignment]
-        choice = choice or ("jinja" if template else given or _OWN)
+        choice = choice if isinstance(choice, str) and choice else "jinja" if template else given or _OWN
     if choice.startswith(_OWN):
         return _of_tokenizer(read, choice.removeprefix(_FALLBACK).removeprefix(_OWN), spliced)
     if choice == "jinja":

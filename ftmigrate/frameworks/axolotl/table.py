@@ -240,7 +240,10 @@ def _warmup(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     args: tuple[str, ...] = ("warmup_steps",)
     total = _total(reader)
     if steps is None and (ratio := keys.get("warmup_ratio")) is not None:
-        steps = int(float(ratio) * total) if isinstance(total, int) else f"{ratio}{_OF_ALL}"  # type: ignore[arg-type]
+        try:
+            steps = int(float(ratio) * total) if isinstance(total, int) else f"{ratio}{_OF_ALL}"  # type: ignore[arg-type]
+        except (ValueError, TypeError, OverflowError):  # no share, which Axolotl refuses
+            steps = f"{ratio}{_OF_ALL}"
         args = ("warmup_ratio",)
     elif steps is None:
         steps = min(int(0.03 * total), 100) if isinstance(total, int) else "3 % of all steps, at most 100"

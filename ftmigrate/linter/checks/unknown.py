@@ -139,7 +139,7 @@ def _lifetime(subject: Subject, key: str, path: Path) -> Finding | None:
             f"{subject.version} passes it over. Say --framework {subject.framework.name}@{versions[later[0]]} if that is meant."
         )
         return subject.finding("FT013", path, message, key=True)
-    if having:
+    if having and having[-1] + 1 < len(versions):
         last = having[-1]
         facts: Facts = next(
             found[key]
