@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ftmigrate.document.model import Document, Key, Leaf, Path, Source, Unresolved, format_path
+from ftmigrate.document.model import Document, Key, Leaf, Path, Source, Unresolved, Value, format_path
 from ftmigrate.frameworks.table import (
     ABSENT,
     SCHEMA,
@@ -50,7 +50,6 @@ class Reader:
     recipe: str | None = None
     recipe_from: str = ""
     _settings: dict[str, Setting] = field(default_factory=dict)
-    _values: dict[str, Any] = field(default_factory=dict)
     _open: list[str] = field(default_factory=list)
     _groups: dict[int, Mapping[str, Decoded]] = field(default_factory=dict)
     _order: dict[Path, int] = field(default_factory=dict)
@@ -70,17 +69,12 @@ class Reader:
 
     def value(self, key: str) -> Any:
         """The document's value at a table key; ABSENT where there is none, or where an empty key means none."""
-        found = self._values.get(key, self)
-        if found is self:
-            found = self._values[key] = self._value(key)
-        return found
-
-    def _value(self, key: str) -> Any:
         path = to_path(key)
-        try:
-            value = self.document.at(path)
-        except KeyError:
-            return ABSENT
+        value: Value = self.document.tree
+        for part in path:
+            if not isinstance(value, dict) or part not in value:
+                return ABSENT
+            value = value[part]
         claim = self.table.unknown(path, self)
         if claim is not None and claim.kind is not ClaimKind.CUSTOM:
             return ABSENT

@@ -424,6 +424,8 @@ def matches(pattern: str, path: Path) -> bool:
     wanted = _parts(pattern)
     if len(path) < len(wanted) or wanted[0] != path[0]:
         return False
+    if "[]" not in wanted:
+        return path[: len(wanted)] == wanted
     return all((part == "[]" and isinstance(key, int)) or part == key for part, key in zip(wanted, path, strict=False))
 
 

@@ -83,6 +83,7 @@ _PYTHON: dict[str, tuple[type, ...]] = {
     "float": (int, float),
     "bool": (bool,),
     "None": (type(None),),
+    "any": (str, int, float, bool, type(None)),
 }
 _NARROWER = frozenset((*_COMPARE, "enum", "min_length", "pattern", "nonnull"))
 
