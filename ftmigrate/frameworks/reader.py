@@ -294,7 +294,7 @@ class Reader:
             return f"has no effect here: {said[0].why}"
         if isinstance(entry, Field) and said and said[0].leaves:
             return "has no effect here: " + ", ".join(format_path(p) for p in said[0].leaves) + " goes first"
-        applying = (setting for setting in said if setting.value is not NOT_APPLICABLE and not setting.leaves)
+        applying = (setting for setting in said if setting.value is not NOT_APPLICABLE)
         why = next((setting.why for setting in applying if setting.why), "")
         return "has no effect with these values" + (f": {why}" if why else "")
 

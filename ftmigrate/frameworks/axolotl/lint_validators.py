@@ -36,6 +36,7 @@ RULES = (
     Rule("AX303", "older-spelling", INFO, "sometimes"),
     Rule("AX304", "known-to-go-wrong", WARNING, "unsafe"),
     Rule("AX305", "switched-on-unasked", INFO, "sometimes"),
+    Rule("AX306", "prefixed-option", INFO),
 )
 
 

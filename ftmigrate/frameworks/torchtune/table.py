@@ -856,7 +856,8 @@ def _evaluated(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
             "evaluation.every": Decoded(f"{every} steps", ("run_val_every_n_steps",)),
         }
     why = "nothing is evaluated unless run_val_every_n_steps is set and dataset_val names rows"
-    return {"evaluation.data": Decoded(None, (), why), "evaluation.every": Decoded("no")}
+    said = ("run_val_every_n_steps",) if "run_val_every_n_steps" in keys else ()
+    return {"evaluation.data": Decoded(None, said, why), "evaluation.every": Decoded("no")}
 
 
 def _kept(value: Any, view: View) -> object:

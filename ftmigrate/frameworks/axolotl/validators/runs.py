@@ -61,7 +61,7 @@ def _strided_size(view: View) -> bool:
 
 CHECKS = (
     Check(
-        "AX303",
+        "AX306",
         "check_fsdp_config_kwargs_prefix",
         test(_prefixed, "fsdp_config"),
         "Inside of fsdp_config the prefix `fsdp_` is no longer wanted. Leave it out: `offload_params`, not "
