@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import filecmp
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,27 +38,21 @@ def atomic(path: Path, *, force: bool = True) -> Iterator[TextIO]:
             yield stream
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
+    # named before it is there, so that an interruption at any moment finds what to remove
+    name = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
+        with name.open("x", encoding="utf-8", newline="\n") as stream:
             yield stream
         if path.is_file() and filecmp.cmp(name, path, shallow=False):
-            Path(name).unlink()
+            name.unlink()
             return
         if path.exists() and not force:
             raise _exists(path)
-        os.chmod(name, 0o666 & ~_umask())
         os.replace(name, path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        name.unlink(missing_ok=True)
         raise
 
 
 def _exists(path: Path) -> FileExistsError:
     return FileExistsError(f"{path} exists already; --force overwrites it")
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
