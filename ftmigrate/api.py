@@ -98,24 +98,11 @@ def detect(
 
     Raises UnreadableError, or DocumentError if nobody can parse it.
     """
-    best: tuple[int, Framework, Document] | None = None
-    failure: DocumentError | None = None
-    for candidate in registry.names() if among is None else among:
-        framework = registry.get(candidate)
-        try:
-            document = framework.parse(data, name, ())
-        except DocumentError as error:
-            failure = failure or error
-            continue
-        score = framework.detect(document)
-        if score and (best is None or score > best[0]):
-            best = (score, framework, document)
-    if best is None:
-        if failure is not None:
-            raise failure
+    found = registry.detect(data, name, registry.names() if among is None else among)
+    if found is None:
         known = ", ".join(registry.names())
         raise UnreadableError(f"{name} is no config of a framework known here ({known}); name one with --from")
-    _, framework, document = best
+    framework, document = found
     return framework, framework.parse(data, name, overrides) if overrides else document
 
 

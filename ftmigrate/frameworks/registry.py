@@ -139,6 +139,30 @@ def check_recipe_of_any(source: str | None, told: str | None) -> None:
         raise missing
 
 
+def detect(data: bytes, name: str, among: Sequence[str]) -> tuple[Framework, Document] | None:
+    """The framework (of those in `among`) whose config this most surely is, and the config; None if it is nobody's.
+
+    Raises DocumentError if it is nobody's and one of them cannot parse it.
+    """
+    from ftmigrate.document.model import DocumentError
+
+    best: tuple[int, Framework, Document] | None = None
+    failure: DocumentError | None = None
+    for candidate in among:
+        framework = get(candidate)
+        try:
+            document = framework.parse(data, name, ())
+        except DocumentError as error:
+            failure = failure or error
+            continue
+        score = framework.detect(document)
+        if score and (best is None or score > best[0]):
+            best = (score, framework, document)
+    if best is None and failure is not None:
+        raise failure
+    return best[1:] if best is not None else None
+
+
 def resolve(text: str) -> tuple[Framework, str]:
     """`NAME[@VERSION]` as framework and version. Raises UnknownFramework, schema.UnknownVersion."""
     name, _, version = text.partition("@")

@@ -138,24 +138,7 @@ def _open(data: bytes, name: str, told: str | None, *, named: bool) -> tuple[Fra
         if not named and framework.mark and not re.search(framework.mark, data.decode("utf-8", "replace")):
             return None  # a project's framework is that of its configs, not of all its YAML
         return framework, framework.parse(data, name, ())
-    marks = _marked(data)
-    best: tuple[int, Framework, Document] | None = None
-    failure: DocumentError | None = None
-    for candidate in marks or registry.names()[:1]:
-        framework = registry.get(candidate)
-        try:
-            document = framework.parse(data, name, ())
-        except DocumentError as error:
-            failure = failure or error
-            continue
-        score = framework.detect(document)
-        if score and (best is None or score > best[0]):
-            best = (score, framework, document)
-    if best is None:
-        if failure is not None:
-            raise failure
-        return None
-    return best[1], best[2]
+    return registry.detect(data, name, _marked(data) or registry.names()[:1])
 
 
 def _broken(data: bytes, name: str, job: Job, error: DocumentError) -> Result:
