@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import traceback
 from dataclasses import dataclass, field, replace
@@ -155,13 +156,19 @@ def _examine(job: Job, item: Item) -> Result | None:
     wanted, _, told = (job.source or "").partition("@")
     if wanted and source.name != wanted:
         return None
-    version = told or versions.find(source, path, document)[0]
+    pin = _pinned(source.name, path.resolve().parent)
+    version = told or (pin or versions.unpinned(source, document))[0]
     target = registry.resolve(job.target)
     result = Result(item.path, Outcome.ALREADY, source.name, version)
     if not wanted and source.name == target[0].name:
         return result
     made = convert(document, (source, version), target, job.context, item.out, exact=job.exact)
     return _told(result, job, made, document, source)
+
+
+@functools.cache
+def _pinned(framework: str, folder: Path) -> tuple[str, str] | None:
+    return versions.pinned(registry.get(framework), folder)
 
 
 def _told(result: Result, job: Job, made: Conversion, document: Document, source: Framework) -> Result:

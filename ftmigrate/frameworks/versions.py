@@ -20,15 +20,24 @@ def find(framework: Framework, path: Path | None, document: Document | None = No
     Without a pin it is the newest release; for a document that names components which that release has not, the newest
     version that has them all.
     """
-    if path is not None:
-        folder = path.resolve().parent
-        for place in (folder, *folder.parents):
-            for name in _FILES:
-                version = _pinned(place / name, framework.name)
-                if version in framework.versions():
-                    return version, f"pinned in {place / name}"
-            if (place / ".git").exists():
-                break
+    found = pinned(framework, path.resolve().parent) if path is not None else None
+    return found or unpinned(framework, document)
+
+
+def pinned(framework: Framework, folder: Path) -> tuple[str, str] | None:
+    """The version pinned in a folder or above it, and the file that pins it."""
+    for place in (folder, *folder.parents):
+        for name in _FILES:
+            version = _pinned(place / name, framework.name)
+            if version in framework.versions():
+                return version, f"pinned in {place / name}"
+        if (place / ".git").exists():
+            break
+    return None
+
+
+def unpinned(framework: Framework, document: Document | None) -> tuple[str, str]:
+    """What holds without a pin, as in `find`."""
     return _naming(framework, document) or (framework.newest, NEWEST)
 
 

@@ -122,7 +122,9 @@ def _folder(name: str) -> str | None:
 @cache
 def _version(framework: str, folder: str | None) -> str:
     """The version that is pinned beside a folder's files, else the newest; looked for once a folder."""
-    return versions.find(registry.get(framework), Path(folder, "config") if folder is not None else None)[0]
+    found = registry.get(framework)
+    pin = versions.pinned(found, Path(folder).resolve()) if folder is not None else None
+    return pin[0] if pin is not None else found.newest
 
 
 def _marked(data: bytes) -> list[str]:
