@@ -93,17 +93,9 @@ def convert(
     kept = frozenset() if again is None else _kept(run, written, again, table, known, header)
     entries = ledgers.build(document, run, written, back, planned.reasons, kept)
     commands = to.commands(written, out)
-    notes = _notes(document, run)
-    account = Ledger(
-        head,
-        {"framework": to.name, "version": to_version, "paths": [out]},
-        entries,
-        notes=(*notes, *(f"to {command.purpose}: {command.line}" for command in commands)),
-    )
-    keys = {format_path(path): leaf.value for path, leaf in back.leaves.items()}
-    spans = {format_path(path): leaf.span or leaf.key for path, leaf in back.leaves.items()}
-    lines = {path: span.start.line for path, span in spans.items() if span}
-    return Conversion({out: text}, account, run, written, commands, keys, lines)
+    notes = (*_notes(document, run), *(f"to {command.purpose}: {command.line}" for command in commands))
+    account = Ledger(head, _where(target, out), entries, notes=notes)
+    return _made({out: text}, account, run, written, commands, back)
 
 
 def _edited(
@@ -153,17 +145,29 @@ def _edited(
     entries = ledgers.build(document, run, written, back, planned.reasons | {
         setting: one.why for one in removed for setting in run.claims[one.path].settings
     })  # fmt: skip
-    account = Ledger(
-        head,
-        {"framework": to.name, "version": table.version, "paths": [out]},
-        entries,
-        notes=_notes(document, run),
-        edits=tuple(upgrade.account(edits, removed, run, written)),
-    )
+    changes = tuple(upgrade.account(edits, removed, run, written))
+    account = Ledger(head, _where(target, out), entries, notes=_notes(document, run), edits=changes)
+    return _made({out: text}, account, run, written, to.commands(written, out), back)
+
+
+def _where(target: tuple[Framework, str], *paths: str) -> Mapping[str, object]:
+    framework, version = target
+    return {"framework": framework.name, "version": version, "paths": list(paths)}
+
+
+def _made(
+    files: Mapping[str, str],
+    account: Ledger,
+    run: Run,
+    written: Run,
+    commands: tuple[Command, ...],
+    back: Document,
+) -> Conversion:
+    """The conversion, with the value and the line of each leaf of what was written, as it was read back."""
     keys = {format_path(path): leaf.value for path, leaf in back.leaves.items()}
     spans = {format_path(path): leaf.span or leaf.key for path, leaf in back.leaves.items()}
     lines = {path: span.start.line for path, span in spans.items() if span}
-    return Conversion({out: text}, account, run, written, to.commands(written, out), keys, lines)
+    return Conversion(files, account, run, written, commands, keys, lines)
 
 
 def _kept(
@@ -226,9 +230,7 @@ def _refuse(
     document: Document, run: Run, head: Mapping[str, object], target: tuple[Framework, str], reason: str
 ) -> Conversion:
     entries = ledgers.refusal(document, run, reason)
-    where = {"framework": target[0].name, "version": target[1], "paths": []}
-    notes = _notes(document, run)
-    return Conversion({}, Ledger(head, where, entries, reason, notes), run, None)
+    return Conversion({}, Ledger(head, _where(target), entries, reason, _notes(document, run)), run, None)
 
 
 def _render(
