@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 from itertools import takewhile
 
@@ -24,12 +24,7 @@ def weight(found: Sequence[Difference]) -> tuple[int, int, int, int]:
 def distance(wanted: Rendering, got: Rendering, tokens: Tokens) -> int:
     """How many characters of ordinary rows stand between what the two texts share at start and end."""
     total = 0
-    for kind, row in samples(wanted, got):
-        if kind in (PADDED, TRAILING) or kind.startswith("empty"):
-            continue
-        first, second = ("".join(piece.text for piece in pieces or ()) for pieces in outcomes(wanted, got, row, tokens))
-        if not first:  # refused by the source too
-            continue
+    for first, second in _texts(wanted, got, tokens):
         start = _shared(first, second)
         rest = (first[start:][::-1], second[start:][::-1])
         total += sum(map(len, rest)) - 2 * _shared(*rest)
@@ -39,14 +34,20 @@ def distance(wanted: Rendering, got: Rendering, tokens: Tokens) -> int:
 def edits(wanted: Rendering, got: Rendering, tokens: Tokens) -> int:
     """How many characters of ordinary rows are in one of the two texts only, wherever they stand."""
     total = 0
+    for first, second in _texts(wanted, got, tokens):
+        common = SequenceMatcher(None, first, second, autojunk=False).get_matching_blocks()
+        total += len(first) + len(second) - 2 * sum(block.size for block in common)
+    return total
+
+
+def _texts(wanted: Rendering, got: Rendering, tokens: Tokens) -> Iterator[tuple[str, str]]:
+    """What the two make of ordinary rows, those aside that the source refuses too."""
     for kind, row in samples(wanted, got):
         if kind in (PADDED, TRAILING) or kind.startswith("empty"):
             continue
         first, second = ("".join(piece.text for piece in pieces or ()) for pieces in outcomes(wanted, got, row, tokens))
         if first:
-            common = SequenceMatcher(None, first, second, autojunk=False).get_matching_blocks()
-            total += len(first) + len(second) - 2 * sum(block.size for block in common)
-    return total
+            yield first, second
 
 
 def _shared(first: str, second: str) -> int:
