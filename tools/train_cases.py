@@ -25,9 +25,9 @@ from ftmigrate import api  # noqa: E402
 from ftmigrate.frameworks import registry  # noqa: E402
 from ftmigrate.frameworks.reader import Context  # noqa: E402
 from ftmigrate.verify import environments  # noqa: E402
-from ftmigrate.verify.pair import LEVELS, Config, Options, compare  # noqa: E402
+from ftmigrate.verify.pair import Config, Options, compare  # noqa: E402
 from ftmigrate.verify.probe import Probe  # noqa: E402
-from ftmigrate.verify.results import Result  # noqa: E402
+from ftmigrate.verify.results import PAIRED, Result  # noqa: E402
 from ftmigrate.verify.train_level import gap  # noqa: E402
 
 FIXTURES = ROOT / "fixtures" / "torchtune" / "parity"
@@ -73,7 +73,7 @@ def run(case: Case, probes: Mapping[str, Probe], options: Options, exact: bool) 
     (text,) = made.files.values()
     document = target.parse(text.encode(), "made.yaml", ())
     first = Config(source.document, before, source.framework, source.version)
-    return compare(first, Config(document, made.target, target, TARGET[1]), LEVELS, options, probes)
+    return compare(first, Config(document, made.target, target, TARGET[1]), PAIRED, options, probes)
 
 
 def line(results: list[Result]) -> dict[str, Any]:

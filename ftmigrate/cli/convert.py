@@ -24,12 +24,12 @@ from ftmigrate.cli.common import (
 from ftmigrate.conversion.ledger import Entry, Ledger
 from ftmigrate.files import write_atomically
 from ftmigrate.run.compare import Verdict
+from ftmigrate.verify.results import LEVELS
 
 if TYPE_CHECKING:
     from ftmigrate.api import Input
     from ftmigrate.frameworks.registry import Framework
 
-LEVELS = ("schema", "load", "plan", "tokens", "train")
 _COLOURS = {
     Verdict.MANUAL: "magenta",
     Verdict.DROPPED: "red",
@@ -126,7 +126,7 @@ def convert_one(
         (text,) = result.files.values()
         document = target[0].parse(text.encode(), name, ())
         results = verify(document, result.target, *target, args.verify)
-        results += pairs((source.document, source.run(context(args)), source.framework, source.version),
+        results += pairs((source.document, result.source, source.framework, source.version),
                          (document, result.target, *target), args.verify)  # fmt: skip
         print_results(results)
         if status(results):

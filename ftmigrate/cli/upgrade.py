@@ -7,6 +7,7 @@ import os
 from dataclasses import replace
 
 from ftmigrate.cli.common import add_source_options
+from ftmigrate.verify.results import ALONE
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
                         help="json: the ledger on standard output (the config goes to OUT)")  # fmt: skip
     parser.add_argument("--strict", action="store_true", help="exit 1 if a setting is dropped or left to do by hand")
     parser.add_argument("--force", action="store_true", help="overwrite files")
-    parser.add_argument("--verify", nargs="?", const="schema", choices=("schema", "load"), metavar="LEVEL",
+    parser.add_argument("--verify", nargs="?", const="schema", choices=ALONE, metavar="LEVEL",
                         help="verify the result at once")  # fmt: skip
 
 

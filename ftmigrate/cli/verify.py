@@ -13,7 +13,8 @@ from ftmigrate import __version__
 from ftmigrate.cli.common import Paint, add_command_option, add_source_options, context, print_warnings
 from ftmigrate.files import write_atomically
 from ftmigrate.frameworks.reader import Context
-from ftmigrate.verify.levels import ALONE, LEVELS, Outcome, Result, differences, status, verify
+from ftmigrate.verify.levels import LEVELS, Outcome, Result, differences, status, verify
+from ftmigrate.verify.results import PAIRED
 
 if TYPE_CHECKING:
     from ftmigrate.document.model import Document
@@ -86,7 +87,7 @@ def pairs(
     steps: int = 20,
 ) -> list[Result]:
     """The levels up to `level` that run both sides."""
-    wanted = [name for name in LEVELS[: LEVELS.index(level) + 1] if name not in ALONE]
+    wanted = [name for name in LEVELS[: LEVELS.index(level) + 1] if name in PAIRED]
     if not wanted:
         return []
     from ftmigrate.verify.pair import Config, Options, compare

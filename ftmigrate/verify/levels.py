@@ -13,14 +13,11 @@ from ftmigrate.run.sample_rows import PLAIN, samples
 from ftmigrate.verify import environments
 from ftmigrate.verify.load import check_load
 from ftmigrate.verify.probe import Probe, ProbeError
+from ftmigrate.verify.results import LEVELS as LEVELS
 from ftmigrate.verify.results import Outcome as Outcome
 from ftmigrate.verify.results import Result as Result
 from ftmigrate.verify.results import status as status
 from ftmigrate.verify.schema_level import ValidatorMissing, check_schema
-
-LEVELS = ("schema", "load", "plan", "tokens", "train")
-ALONE = ("schema", "load")
-"""The levels that look at one file only."""
 
 
 def verify(document: Document, run: Run, framework: Framework, version: str, level: str) -> list[Result]:

@@ -24,7 +24,6 @@ from ftmigrate.verify.results import Difference, Outcome, Result
 from ftmigrate.verify.tokens_level import compare_tokens
 from ftmigrate.verify.train_level import compare_training, gap
 
-LEVELS = ("plan", "tokens", "train")
 STEPS = 20
 SCHEDULE = ("schedule.name", "schedule.warmup_steps", "schedule.cycles", "schedule.min_ratio", "duration.max_steps",
             "duration.epochs", "duration.epoch_steps")  # fmt: skip

@@ -1,4 +1,4 @@
-"""What a level of `verify` found, for text, JSON and HTML alike."""
+"""The levels of `verify`, and what one found, for text, JSON and HTML alike."""
 
 from __future__ import annotations
 
@@ -6,6 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+ALONE = ("schema", "load")
+"""The levels that look at one file only."""
+PAIRED = ("plan", "tokens", "train")
+"""Those that run both sides."""
+LEVELS = (*ALONE, *PAIRED)
 
 
 class Outcome(StrEnum):
