@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ftmigrate.linter.diagnostic import Fix
+from ftmigrate.linter import checked
 from ftmigrate.linter.rules import ERROR, INFO, WARNING, Checks, Finding, Rule
 from ftmigrate.linter.subject import Subject
-
-if TYPE_CHECKING:
-    from ftmigrate.frameworks.checks import Found
 
 CHECKS = Checks()
 PAGES = str(Path(__file__).parent / "validators.md")
@@ -46,17 +42,4 @@ def validators(subject: Subject) -> Iterator[Finding]:
 
     for found in checks.check(subject.document.tree, subject.version):
         if not found.check.told:
-            at = found.paths[0] if found.paths else None
-            yield subject.finding(found.check.code, at, found.message, key=True, fix=_fix(subject, found))
-
-
-def _fix(subject: Subject, found: Found) -> Fix | None:
-    """The repair as an edit, where the key stands in the file."""
-    repair = found.check.repair
-    if repair is None:
-        return None
-    path = tuple(repair.key.split("."))
-    if repair.remove:
-        return subject.remove(path, safe=repair.safe) if path in found.paths else None
-    value = str(repair.value).lower() if isinstance(repair.value, bool) else str(repair.value)
-    return subject.replace(path, value, safe=repair.safe)
+            yield checked.finding(subject, found)

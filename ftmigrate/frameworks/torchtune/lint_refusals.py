@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ftmigrate.linter.diagnostic import Fix
+from ftmigrate.linter import checked
 from ftmigrate.linter.rules import ERROR, Checks, Finding, Rule
 from ftmigrate.linter.subject import Subject
-
-if TYPE_CHECKING:
-    from ftmigrate.frameworks.checks import Found
 
 CHECKS = Checks()
 PAGES = str(Path(__file__).parent / "refusals.md")
@@ -37,13 +33,4 @@ def refused(subject: Subject) -> Iterator[Finding]:
     from ftmigrate.frameworks.torchtune import refusals
 
     for found in refusals.check(subject.document.tree, subject.version, subject.recipe):
-        at = found.paths[0] if found.paths else None
-        yield subject.finding(found.check.code, at, found.message, key=True, fix=_fix(subject, found))
-
-
-def _fix(subject: Subject, found: Found) -> Fix | None:
-    repair = found.check.repair
-    if repair is None:
-        return None
-    path = tuple(repair.key.split("."))
-    return subject.replace(path, str(repair.value), safe=repair.safe)
+        yield checked.finding(subject, found)
