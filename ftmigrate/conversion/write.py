@@ -6,16 +6,14 @@ from collections.abc import Mapping, Sequence
 
 import yaml
 
+from ftmigrate.document.blocks import BlockDumper, spell
 from ftmigrate.document.model import Value
 from ftmigrate.frameworks.table import Table
 from ftmigrate.memo import remember
 
 
-class _Dumper(yaml.SafeDumper):
-    """Block style, list items indented, long text as literal blocks."""
-
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
-        super().increase_indent(flow, False)
+class _Dumper(BlockDumper):
+    """Long text as literal blocks."""
 
 
 def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
@@ -35,8 +33,7 @@ def dump(key: str, value: Value) -> list[str]:
 
 @remember(1024)
 def _dump(key: str, value: Value) -> tuple[str, ...]:
-    text: str = yaml.dump({key: value}, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10_000)
-    return tuple(text.removesuffix("...\n").rstrip("\n").split("\n"))
+    return tuple(spell(key, value, _Dumper))
 
 
 def render(

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import yaml
 
+from .blocks import spell
 from .comments import Comment, comments
 from .compose import compose
 from .model import Document, Path, Value, format_path
@@ -245,19 +246,6 @@ def same(one: Value, other: Value) -> bool:
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(same(a, b) for a, b in zip(one, other, strict=True))
     return type(one) is type(other) and one == other
-
-
-class _Dumper(yaml.SafeDumper):
-    """Block style, list items indented."""
-
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
-        super().increase_indent(flow, False)
-
-
-def spell(name: str, value: Value) -> list[str]:
-    """A key with its value as lines."""
-    text: str = yaml.dump({name: value}, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10_000)
-    return text.removesuffix("...\n").rstrip("\n").split("\n")
 
 
 def rewrite(
