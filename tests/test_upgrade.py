@@ -20,6 +20,7 @@ from ftmigrate import api, schema
 from ftmigrate.cli import main
 from ftmigrate.conversion import Conversion, convert
 from ftmigrate.document import edit
+from ftmigrate.document.blocks import spell
 from ftmigrate.document.model import Value
 from ftmigrate.document.yaml import PYYAML, parse
 from ftmigrate.frameworks import registry
@@ -253,7 +254,7 @@ def test_a_rewritten_text_reads_as_wanted_and_keeps_its_comments(
     old: dict[str, Value], new: dict[str, Value], noted: bool
 ) -> None:
     """Whatever changes, what `rewrite` gives reads as wanted, and no comment is lost."""
-    lines = [line for key, value in old.items() for line in edit.spell(key, value)]
+    lines = [line for key, value in old.items() for line in spell(key, value)]
     text = "".join(
         f"{line}  # note {n}\n" if noted and line.endswith(("1", "x")) else f"{line}\n" for n, line in enumerate(lines)
     )
