@@ -9,7 +9,6 @@ disagreement.
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 import tempfile
@@ -21,18 +20,15 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from check_axolotl_pairs import CHATS, conversations, exchanges, prompts, talk, unmarked
-from check_axolotl_renderings import BOS, EOS, Axolotl, Case, Pieces, expected, pieces, specials
+from check_axolotl_pairs import CHATS, REPLIES, check, chosen_of, conversations, exchanges, prompts, talk
+from check_axolotl_renderings import EOS, MACHINE, Axolotl, Case, Pieces, pieces, specials
 
 from ftmigrate import schema
 from ftmigrate.frameworks.axolotl import forms, jinja, pairs
-from ftmigrate.frameworks.axolotl.entries import decode
 from ftmigrate.frameworks.axolotl.formats import formats
 from ftmigrate.frameworks.torchtune.chat_formats import FORMATS
 from ftmigrate.run.evaluation import merge
-from ftmigrate.run.rendering import Piece, Rendering
-
-REPLIES = {"text": "chosen", "rejected": "rejected"}
+from ftmigrate.run.rendering import Piece
 
 
 def odds() -> list[dict[str, Any]]:
@@ -166,17 +162,7 @@ class Trainers(Axolotl):
             "remove_unused_columns": False,
             **case.config,
         }
-        capabilities = {
-            "bf16": True,
-            "fp8": False,
-            "tf32": True,
-            "n_gpu": 1,
-            "n_node": 1,
-            "compute_capability": "sm_90",
-        }
-        config = validate_config(
-            mapping(given), capabilities=capabilities, env_capabilities={"torch_version": "2.13.0"}
-        )
+        config = validate_config(mapping(given), **MACHINE)
         config.tokenizer_config = config.tokenizer_config or config.base_model
         config.dataset_num_proc = None
         normalize(config)
@@ -236,55 +222,15 @@ def _joined(tokenizer: Any, prompt: Sequence[int], completion: Sequence[int]) ->
     return pieces(tokenizer, [*prompt, *completion], [*[-100] * len(prompt), *completion])
 
 
-def same(real: Pieces, ours: Pieces | None, whole: bool) -> bool:
-    """Whether the two agree; where the whole text counts, what a template adds by itself need not be marked."""
-    if ours is None or not whole:
-        return real == ours
-    return "".join(piece.text for piece in real) == "".join(piece.text for piece in ours)
-
-
 def main(arguments: Sequence[str]) -> int:
-    verbose = "-v" in arguments
-    names = [argument for argument in arguments if argument != "-v"]
-    chosen = [case for case in cases() if not names or any(name in case.name for name in names)]
+    chosen, verbose = chosen_of(arguments, list(cases()))
     logging.disable(logging.CRITICAL)
     import_module("datasets").disable_progress_bars()
-    wrong = agreed = refused = skipped = 0
     with tempfile.TemporaryDirectory() as folder:
         shapes = [repr(found.shape) for found in formats().values()]
         written = [Case("", {"texts": [*texts]}, {}, ()) for texts in pairs.STYLES.values()]
         framework = Trainers(Path(folder), specials([*chosen, Case("", {"all": shapes}, {}, ()), *written]))
-        for case in chosen:
-            decoded = decode(case.entry, case.config, case.part, {"bos": BOS, "eos": case.eos})
-            ours = {name: decoded[name].value for name in REPLIES if name in decoded}
-            renderings = {name: found for name, found in ours.items() if isinstance(found, Rendering)}
-            if len(renderings) < len(ours):
-                skipped += 1
-                if verbose:
-                    print(f"NOT DECODED  {case.name}: {ours}")
-                continue
-            bad: list[tuple[Any, object, Pieces | None]] = []
-            whole = bool(case.config.get("reward_model"))
-            for row, real in zip(case.rows, framework.texts(case), strict=True):
-                for name, rendering in renderings.items():
-                    got = unmarked(expected(rendering, row))
-                    if isinstance(real, Exception):
-                        refused += got is None
-                        if got is not None:
-                            bad.append((row, f"{type(real).__name__}: {real}", got))
-                    elif not same(real[name], got, whole):
-                        bad.append((row, real[name], got))
-            count = len(renderings) * len(case.rows)
-            agreed += count - len(bad)
-            wrong += len(bad)
-            if bad or verbose:
-                print(f"{'WRONG' if bad else 'ok   '} {count - len(bad):3} {case.name} (EOS {case.eos})")
-            for row, made, said in bad[: 99 if verbose else 1]:
-                print(f"      row  {json.dumps(row)[:600]}\n      real {str(made)[:900]}\n      ours {str(said)[:900]}")
-    print(
-        f"{len(chosen)} entries ({skipped} not decoded), {agreed} texts agree ({refused} of them refused by both), {wrong} do not"
-    )
-    return 1 if wrong else 0
+        return check(chosen, framework.texts, lambda case: bool(case.config.get("reward_model")), verbose)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import json
 import logging
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,7 +21,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from check_axolotl_renderings import BOS, EOS, Axolotl, Case, Pieces, expected, pieces, specials
+from check_axolotl_renderings import BOS, EOS, MACHINE, Axolotl, Case, Pieces, expected, pieces, specials
 
 from ftmigrate import schema
 from ftmigrate.frameworks.axolotl import jinja, pairs
@@ -31,6 +31,8 @@ from ftmigrate.frameworks.torchtune.chat_formats import FORMATS
 from ftmigrate.run.evaluation import merge
 from ftmigrate.run.rendering import Piece, Rendering
 
+REPLIES = {"text": "chosen", "rejected": "rejected"}
+"""What a source's rendering is called -> the column of its reply."""
 CHATS: Sequence[Sequence[str]] = (
     ("user", "assistant"),
     ("system", "user", "assistant"),
@@ -141,18 +143,7 @@ class Preference(Axolotl):
                 **case.config,
             }
         )
-        config = validate_config(
-            config,
-            capabilities={
-                "bf16": True,
-                "fp8": False,
-                "tf32": True,
-                "n_gpu": 1,
-                "n_node": 1,
-                "compute_capability": "sm_90",
-            },
-            env_capabilities={"torch_version": "2.13.0"},
-        )
+        config = validate_config(config, **MACHINE)
         config.tokenizer_config = config.tokenizer_config or config.base_model
         config.dataset_num_proc = None
         normalize(config)
@@ -169,7 +160,7 @@ class Preference(Axolotl):
                 own = SimpleNamespace(_tokenizer=tokenizer)
                 args = SimpleNamespace(dataset_num_proc=None, max_length=None, truncation_mode="keep_start")
                 ready = trainer._prepare_dataset(own, made, tokenizer, args, "train")[0]
-                out.append({reply: self._pieces(tokenizer, ready, reply) for reply in pairs.REPLIES})
+                out.append({name: self._pieces(tokenizer, ready, reply) for name, reply in REPLIES.items()})
             except Exception as error:  # whatever is raised for such a row
                 out.append(error)
         return out
@@ -184,13 +175,63 @@ def unmarked(found: Pieces | None) -> Pieces | None:
     return None if found is None else merge(Piece(text.replace(pairs.SPANNED, ""), trained) for text, trained in found)
 
 
-def main(arguments: Sequence[str]) -> int:
-    verbose = "-v" in arguments
+def chosen_of(arguments: Sequence[str], every: Sequence[Case]) -> tuple[list[Case], bool]:
+    """The entries that the command line names, and whether it wants to hear of each."""
     names = [argument for argument in arguments if argument != "-v"]
-    chosen = [case for case in cases() if not names or any(name in case.name for name in names)]
+    return [case for case in every if not names or any(name in case.name for name in names)], "-v" in arguments
+
+
+def same(real: Pieces, ours: Pieces | None, whole: bool) -> bool:
+    """Whether the two agree; where the whole text counts, what a template adds by itself need not be marked."""
+    if ours is None or not whole:
+        return real == ours
+    return "".join(piece.text for piece in real) == "".join(piece.text for piece in ours)
+
+
+def check(
+    chosen: Sequence[Case],
+    real_of: Callable[[Case], Sequence[Mapping[str, Pieces] | Exception]],
+    whole: Callable[[Case], bool],
+    verbose: bool,
+) -> int:
+    """Hold our renderings against what the framework makes of each row, and print what differs; the exit status."""
+    wrong = agreed = refused = skipped = 0
+    for case in chosen:
+        decoded = decode(case.entry, case.config, case.part, {"bos": BOS, "eos": case.eos})
+        ours = {name: decoded[name].value for name in REPLIES if name in decoded}
+        renderings = {name: found for name, found in ours.items() if isinstance(found, Rendering)}
+        if len(renderings) < len(ours):
+            skipped += 1
+            if verbose:
+                print(f"NOT DECODED  {case.name}: {ours}")
+            continue
+        bad: list[tuple[Any, object, Pieces | None]] = []
+        for row, real in zip(case.rows, real_of(case), strict=True):
+            for name, rendering in renderings.items():
+                got = unmarked(expected(rendering, row))
+                if isinstance(real, Exception):
+                    refused += got is None
+                    if got is not None:
+                        bad.append((row, f"{type(real).__name__}: {real}", got))
+                elif not same(real[name], got, whole(case)):
+                    bad.append((row, real[name], got))
+        count = len(renderings) * len(case.rows)
+        agreed += count - len(bad)
+        wrong += len(bad)
+        if bad or verbose:
+            print(f"{'WRONG' if bad else 'ok   '} {count - len(bad):3} {case.name} (EOS {case.eos})")
+        for row, made, said in bad[: 99 if verbose else 1]:
+            print(f"      row  {json.dumps(row)[:600]}\n      real {str(made)[:900]}\n      ours {str(said)[:900]}")
+    print(
+        f"{len(chosen)} entries ({skipped} not decoded), {agreed} texts agree ({refused} of them refused by both), {wrong} do not"
+    )
+    return 1 if wrong else 0
+
+
+def main(arguments: Sequence[str]) -> int:
+    chosen, verbose = chosen_of(arguments, list(cases()))
     logging.disable(logging.CRITICAL)
     import_module("datasets").disable_progress_bars()
-    wrong = agreed = refused = skipped = 0
     with tempfile.TemporaryDirectory() as folder:
         named = [
             repr(formats()[c.config["chat_template"]].shape)
@@ -198,38 +239,7 @@ def main(arguments: Sequence[str]) -> int:
             if c.config.get("chat_template") in formats()
         ]
         framework = Preference(Path(folder), specials([*chosen, Case("", {"all": named}, {}, ()), *_written()]))
-        for case in chosen:
-            decoded = decode(case.entry, case.config, case.part, {"bos": BOS, "eos": case.eos})
-            ours = {"chosen": decoded["text"].value, "rejected": decoded["rejected"].value}
-            unknown = next((value for value in ours.values() if not isinstance(value, Rendering)), None)
-            if unknown is not None:
-                skipped += 1
-                if verbose:
-                    print(f"NOT DECODED  {case.name}: {unknown}")
-                continue
-            renderings = {reply: found for reply, found in ours.items() if isinstance(found, Rendering)}
-            bad: list[tuple[Any, object, Pieces | None]] = []
-            for row, real in zip(case.rows, framework.both(case), strict=True):
-                for reply in pairs.REPLIES:
-                    got = expected(renderings[reply], row)
-                    if isinstance(real, Exception):
-                        refused += got is None
-                        if got is not None:
-                            bad.append((row, f"{type(real).__name__}: {real}", got))
-                    elif real[reply] != unmarked(got):
-                        bad.append((row, real[reply], got))
-            agreed += 2 * len(case.rows) - len(bad)
-            wrong += len(bad)
-            if bad or verbose:
-                print(
-                    f"{'ok   ' if not bad else 'WRONG'} {2 * len(case.rows) - len(bad):3} {case.name} (EOS {case.eos})"
-                )
-            for row, made, said in bad[: 99 if verbose else 1]:
-                print(f"      row  {json.dumps(row)[:600]}\n      real {str(made)[:900]}\n      ours {str(said)[:900]}")
-    print(
-        f"{len(chosen)} entries ({skipped} not decoded), {agreed} texts agree ({refused} of them refused by both), {wrong} do not"
-    )
-    return 1 if wrong else 0
+        return check(chosen, framework.both, lambda _: False, verbose)
 
 
 def _written() -> list[Case]:

@@ -49,6 +49,13 @@ from ftmigrate.run.rendering import (
 BOS, EOS = "<|begin_of_text|>", "<|end_of_text|>"
 SPECIAL = re.compile(r"<\|?[^<>\s]{1,40}\|?>|\[\|?[A-Za-z/_]+\|?\]|<[｜|][^<>]{1,30}[｜|]>")
 Pieces = tuple[Piece, ...]
+MACHINE: Mapping[str, Any] = {
+    "capabilities": {
+        "bf16": True, "fp8": False, "tf32": True, "n_gpu": 1, "n_node": 1, "compute_capability": "sm_90",
+    },
+    "env_capabilities": {"torch_version": "2.13.0"},
+}  # fmt: skip
+"""What Axolotl's validators are told of the machine."""
 
 
 class Case(NamedTuple):
@@ -432,15 +439,7 @@ class Axolotl:
                 **{key: value for key, value in case.config.items() if key != "base_model"},
             }
         )
-        capabilities = {
-            "bf16": True,
-            "fp8": False,
-            "tf32": True,
-            "n_gpu": 1,
-            "n_node": 1,
-            "compute_capability": "sm_90",
-        }
-        config = validate_config(config, capabilities=capabilities, env_capabilities={"torch_version": "2.13.0"})
+        config = validate_config(config, **MACHINE)
         config.tokenizer_config = config.tokenizer_config or config.base_model_config or config.base_model
         config.dataset_num_proc = None  # no process per row
         normalize_cfg_datasets(config)
