@@ -188,6 +188,12 @@ def parameters(named: Mapping[str, Any], groups: list[dict[str, Any]]) -> dict[s
     }
 
 
+def keep_adapter(named: Iterable[tuple[str, Any]], place: str) -> None:
+    """Write the starting adapter under names that both sides know."""
+    save = import_module("safetensors.torch").save_file
+    save({name: one.detach().float().contiguous() for name, one in named if ".lora_A" in name}, place)
+
+
 def optimizer_settings(watch: Watch) -> dict[str, Any]:
     """The settings that the first group of the live optimizer shows."""
     if not watch.groups:

@@ -72,7 +72,7 @@ class Trial:
         if "start" in self.request:
             self._load(self.request["start"])
         if "keep" in self.request:
-            self._keep(self.request["keep"])
+            self.inside.keep_adapter(self._named(), self.request["keep"])
         if self.level == "tokens":
             self.answer = self._tokens()
             raise self.inside.Stop
@@ -141,11 +141,6 @@ class Trial:
     def _named(self) -> Iterator[tuple[str, Any]]:
         for name, one in self.trainer.model.named_parameters():
             yield canonical(name), one
-
-    def _keep(self, place: str) -> None:
-        save = import_module("safetensors.torch").save_file
-        kept = {name: one.detach().float().contiguous() for name, one in self._named() if ".lora_A" in name}
-        save(kept, place)
 
     def _load(self, place: str) -> None:
         """An adapter's start; through PEFT's own loader."""

@@ -47,21 +47,12 @@ def write(wanted: Sequence[Mapping[str, Any]], told: Wanted) -> Mapping[str, Val
             entry["packed"] = bool(told.run["sequence.packing"])
             if entry["packed"] and known.get("split_across_pack") and told.run["sequence.split_across_packs"] is False:
                 entry["split_across_pack"] = False
-        entries.append({name: entry[name] for name in sorted(entry, key=_RANK.get)})
+        entries.append({name: entry[name] for name in sorted(entry, key=lambda name: _RANK.get(name, 9))})
     return {**keys, "dataset": entries[0] if len(entries) == 1 else entries}
 
 
-class _Rank(dict[str, int]):
-    """The component first, then where the rows are, then how they are read."""
-
-    def __missing__(self, name: str) -> int:
-        return 9
-
-    def get(self, name: str, default: Any = None) -> int:
-        return self[name]
-
-
-_RANK = _Rank({"_component_": 0, "source": 1, "name": 2, "subset": 2, "data_files": 2, "data_dir": 2, "split": 3})
+# the component first, then where the rows are, then how they are read
+_RANK = {"_component_": 0, "source": 1, "name": 2, "subset": 2, "data_files": 2, "data_dir": 2, "split": 3}
 
 
 def _place(source: Mapping[str, Any], component: str, version: str) -> dict[str, Value]:

@@ -50,7 +50,7 @@ class Trial:
         if "start" in self.request:
             self._load(self.request["start"])
         if "keep" in self.request:
-            self._keep(self.request["keep"])
+            self.inside.keep_adapter(self._named(), self.request["keep"])
         if self.level == "tokens":
             return self._tokens()
         total, order = self._total(), self._order() if self.level == "plan" else None
@@ -173,12 +173,6 @@ class Trial:
     def _named(self) -> Iterator[tuple[str, Any]]:
         for name, one in self.recipe._model.named_parameters():
             yield canonical(name), one
-
-    def _keep(self, place: str) -> None:
-        """The starting adapter under names that both sides know."""
-        save = import_module("safetensors.torch").save_file
-        kept = {name: one.detach().float().contiguous() for name, one in self._named() if ".lora_A" in name}
-        save(kept, place)
 
     def _load(self, place: str) -> None:
         """An adapter's start; through the model's own load_state_dict."""
