@@ -536,6 +536,7 @@ def main(arguments: Sequence[str]) -> int:
     names = [argument for argument in arguments if argument != "-v"]
     chosen = [case for case in cases() if not names or any(name in case.name for name in names)]
     logging.disable(logging.CRITICAL)
+    import_module("datasets").disable_progress_bars()
     bad: list[tuple[Mapping[str, Any], object, Pieces | None]]
     wrong = agreed = refused = 0
     with tempfile.TemporaryDirectory() as folder:
