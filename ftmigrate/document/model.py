@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, TypeAlias
+
+from ftmigrate.record import field, record
 
 Key: TypeAlias = str | int
 Path: TypeAlias = tuple[Key, ...]
@@ -33,7 +34,7 @@ class Severity(StrEnum):
     INFO = "info"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Diagnostic:
     """One finding about the text itself. `related` is the other place it is about, if any."""
 
@@ -52,7 +53,7 @@ class DocumentError(Exception):
         self.diagnostic = diagnostic
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Unresolved:
     """A value that only the run itself knows (an environment variable, a resolver, `???`): its expression's text."""
 
@@ -69,7 +70,7 @@ class Place(NamedTuple):
     position: Position
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Launched:
     """What the command that starts a run says beside its config; None where it does not tell."""
 
@@ -107,7 +108,7 @@ class Leaf(NamedTuple):
     said: Place | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Document:
     """A parsed file: the tree as the framework sees it, and its leaves in the order of the text.
 

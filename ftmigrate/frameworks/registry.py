@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import pkgutil
+import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, TypeAlias
 
 from ftmigrate import schema
+from ftmigrate.record import field, record
 
 if TYPE_CHECKING:
     from ftmigrate.document.edit import Edit
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 ENTRY_POINTS = "ftmigrate.frameworks"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Command:
     """A command the user runs; `purpose` completes "to …"."""
 
@@ -36,7 +36,7 @@ Editor: TypeAlias = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Framework:
     """What the core needs of a framework.
 
@@ -90,8 +90,8 @@ class UnknownFramework(Exception):
 @cache
 def names() -> tuple[str, ...]:
     """The built-in frameworks."""
-    package = importlib.import_module("ftmigrate.frameworks")
-    return tuple(sorted(info.name for info in pkgutil.iter_modules(package.__path__) if info.ispkg))
+    places = os.scandir(os.path.dirname(__file__))
+    return tuple(sorted(one.name for one in places if os.path.isfile(os.path.join(one.path, "__init__.py"))))
 
 
 @cache

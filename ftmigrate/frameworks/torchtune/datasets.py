@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from ftmigrate import schema
@@ -21,6 +20,7 @@ from ftmigrate.frameworks.torchtune.chat_formats import (
     tokenizer_format,
 )
 from ftmigrate.frameworks.torchtune.older import before
+from ftmigrate.record import field, record, replace
 from ftmigrate.run.display import to_text
 from ftmigrate.run.rendering import Column, Conversation, Loss, Rendering, Segment, Text, Turn, When
 from ftmigrate.run.source import Decoded, Location
@@ -40,7 +40,7 @@ class Kind(StrEnum):
     MULTIMODAL = "images and text"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Builder:
     """What a builder's code fixes.
 
@@ -287,7 +287,7 @@ def _alpaca_prompt(instruction: str, given: str) -> tuple[Segment, ...]:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Reader:
     builder: Builder
     args: Mapping[str, Value]
