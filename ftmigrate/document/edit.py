@@ -265,7 +265,7 @@ def rewrite(
     root = compose(document.text, dialect, lines)
     if not isinstance(root, yaml.MappingNode) or root.flow_style:
         raise CannotEdit("the whole file is one mapping in braces; write one key on each line first")
-    notes = comments(root, document.text, lines.starts)
+    notes = comments(root, lines)
     editor = _Editor(document, dialect, lines, root, renamed or {}, after or {}, comments=notes)
     editor.mapping(root, (), document.tree, wanted)
     text = editor.result()

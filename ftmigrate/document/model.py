@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from ftmigrate.record import field, record
 
@@ -88,24 +88,62 @@ class Source(StrEnum):
     OVERRIDE = "override"
 
 
+class Stands(Protocol):
+    """What was written, and where. `key` and `span` are None only for what an override says.
+
+    `comment` is the comment at the end of the value's own line, without the `#`.
+    """
+
+    @property
+    def raw(self) -> str: ...
+    @property
+    def key(self) -> Span | None: ...
+    @property
+    def span(self) -> Span | None: ...
+    @property
+    def comment(self) -> str | None: ...
+
+
+@record
+class Nowhere:
+    """What stands in no text; an override may have a key there."""
+
+    raw: str = ""
+    key: Span | None = None
+    span: Span | None = None
+    comment: str | None = None
+
+
 class Leaf(NamedTuple):
     """A scalar, a list of scalars, or an empty collection, with where it stands.
 
     `value` is what the framework sees (interpolations and overrides applied); `raw` is what was written.
-    `via` names the leaves whose values flowed in by interpolation. `key` and `span` are None only for an override.
-    `comment` is the comment at the end of the value's own line, without the `#`. `said` is where an override stands
-    that was found in a file of commands.
+    `via` names the leaves whose values flowed in by interpolation. `said` is where an override stands that was found in
+    a file of commands.
     """
 
     path: Path
     value: Value
-    raw: str
-    key: Span | None
-    span: Span | None
+    stands: Stands
     source: Source = Source.FILE
     via: tuple[Path, ...] = ()
-    comment: str | None = None
     said: Place | None = None
+
+    @property
+    def raw(self) -> str:
+        return self.stands.raw
+
+    @property
+    def key(self) -> Span | None:
+        return self.stands.key
+
+    @property
+    def span(self) -> Span | None:
+        return self.stands.span
+
+    @property
+    def comment(self) -> str | None:
+        return self.stands.comment
 
 
 @record
@@ -193,5 +231,5 @@ def walk(value: Value, path: Path = ()) -> Iterator[tuple[Path, Value]]:
 
 def from_tree(tree: dict[str, Value], name: str = "", header: tuple[str, ...] = ()) -> Document:
     """A document without text, for a tree that is about to be written below the comment lines of `header`."""
-    leaves = {path: Leaf(path, value, "", None, None) for path, value in walk(tree)}
+    leaves = {path: Leaf(path, value, Nowhere()) for path, value in walk(tree)}
     return Document(name, "", tree, leaves, header)

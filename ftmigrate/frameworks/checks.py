@@ -186,6 +186,11 @@ class Plain:
         self.data = data
 
     def get(self, key: str) -> Any:
+        if "." not in key:
+            value = self.data.get(key)
+            if isinstance(value, Unresolved):
+                raise Undecided
+            return value
         node: Any = self.data
         for part in key.split("."):
             if isinstance(node, Unresolved):

@@ -49,6 +49,7 @@ class Reader:
     context: Context = field(default_factory=Context)
     recipe: str | None = None
     recipe_from: str = ""
+    _values: dict[str, Any] = field(default_factory=dict)
     _settings: dict[str, Setting] = field(default_factory=dict)
     _open: list[str] = field(default_factory=list)
     _groups: dict[int, Mapping[str, Decoded]] = field(default_factory=dict)
@@ -69,6 +70,11 @@ class Reader:
 
     def value(self, key: str) -> Any:
         """The document's value at a table key; ABSENT where there is none, or where an empty key means none."""
+        if key not in self._values:
+            self._values[key] = self._value(key)
+        return self._values[key]
+
+    def _value(self, key: str) -> Any:
         path = to_path(key)
         value: Value = self.document.tree
         for part in path:

@@ -44,7 +44,8 @@ class Framework:
     is that a document is one of its configs (0: it is not). commands are those that run and finish a run.
     placeholder gives a required key's value where it is not known. written: the versions whose behaviour the table
     holds well enough to write for. layout tells how the schema's sections make up a
-    config. mark is a pattern that the text of each of its configs holds (so that a file without it need not be parsed).
+    config. mark is a pattern that the text of each of its configs holds (so that a file without it need not be parsed),
+    mark_word a part of it that is looked for before.
     launch reads a shell command that may start one of its runs. shipped gives a config that the framework itself ships,
     by its name, at a version and with overrides; shipped_hint what may have been meant where there is none. edit
     rewrites a config's own text into one that reads as a wanted tree (`document.edit.rewrite` in its dialect), which
@@ -62,6 +63,7 @@ class Framework:
     writes: bool = False
     written: tuple[str, ...] = ()
     mark: str = ""
+    mark_word: str = ""
     launch: Callable[[ShellCommand], Launch | None] | None = None
     shipped: Callable[[str, str, Sequence[str]], Document | None] | None = None
     shipped_hint: Callable[[str, str], str] = lambda _name, _version: ""

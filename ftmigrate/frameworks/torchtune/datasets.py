@@ -20,6 +20,7 @@ from ftmigrate.frameworks.torchtune.chat_formats import (
     tokenizer_format,
 )
 from ftmigrate.frameworks.torchtune.older import before
+from ftmigrate.memo import remember
 from ftmigrate.record import field, record, replace
 from ftmigrate.run.display import to_text
 from ftmigrate.run.rendering import Column, Conversation, Loss, Rendering, Segment, Text, Turn, When
@@ -155,6 +156,7 @@ def fails(component: str) -> str | None:
     return NOT_FROM_CONFIG.get(component) or (builder.fails or None if builder else None)
 
 
+@remember(256)
 def decode(
     component: str,
     args: Mapping[str, Value],

@@ -161,7 +161,7 @@ class Setting:
 
     def views(self, data: Mapping[str, Any]) -> tuple[Plain, Settled]:
         sections = [str(about["section"]) for about in self.known.values()]
-        return Plain(data), Settled(data, schema.load("axolotl", self.version), sections, (ADAPTERS,))
+        return Plain(data), Settled(data, self.version, sections, (ADAPTERS,))
 
 
 @cache
