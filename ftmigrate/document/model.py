@@ -202,7 +202,7 @@ def format_path(path: Path) -> str:
     return out
 
 
-_CONTAINERS = (dict, list)
+CONTAINERS = (dict, list)
 
 
 def is_leaf(value: Value) -> bool:
@@ -210,7 +210,7 @@ def is_leaf(value: Value) -> bool:
     if isinstance(value, dict):
         return not value
     if isinstance(value, list):
-        return not any(isinstance(item, _CONTAINERS) for item in value)
+        return not any(isinstance(item, CONTAINERS) for item in value)
     return True
 
 
@@ -223,7 +223,7 @@ def walk(value: Value, path: Path = ()) -> Iterator[tuple[Path, Value]]:
     assert isinstance(value, dict | list)
     for key, item in value.items() if isinstance(value, dict) else enumerate(value):
         below = (*path, key)
-        if isinstance(item, _CONTAINERS):
+        if isinstance(item, CONTAINERS):
             yield from walk(item, below)
         else:
             yield below, item

@@ -170,7 +170,7 @@ class _InText:
     def __repr__(self) -> str:
         return f"{self.raw!r} at {self.span}, key at {self.key}, comment {self.comment!r}"
 
-    @cached_property
+    @property
     def _place(self) -> Place:
         places = self._reader.places
         place = places.get(self._path)
@@ -184,12 +184,12 @@ class _InText:
     def raw(self) -> str:
         return self._reader.written(self._place.node)
 
-    @cached_property
+    @property
     def key(self) -> Span | None:
         key = self._place.key
         return self._reader.span(key) if key is not None else None
 
-    @cached_property
+    @property
     def span(self) -> Span | None:
         return self._reader.span(self._place.node)
 
@@ -221,7 +221,7 @@ def _leaves(
     places = reader.places
     for path, leaf_value in walk(tree):
         override = _nearest(applied, path) if applied else None
-        used = _used(path, leaf_value, via) if via else ()
+        used = _used(path, leaf_value, via) if path in via or (via and isinstance(leaf_value, list)) else ()
         if override is None and (path in places or _nearest(places, path) is not None):
             found[path] = Leaf(path, leaf_value, _InText(reader, path, notes), Source.FILE, used)
             continue

@@ -78,7 +78,8 @@ def targets(subject: Subject) -> Iterator[Finding]:
         whose = f"a layer of {model}" if hub.certain(model) else "a layer that a language model is known to have"
         hint = f"did you mean `{close[0]}`?" if close else f"it has {', '.join(sorted(known))}."
         message = f"`{name}` is not {whose}, so nothing is adapted there; {hint}"
-        yield subject.finding("FT109", leaf, message)
+        fix = subject.replace_item(leaf.path, name, close[0]) if close else None
+        yield subject.finding("FT109", leaf, message, fix=fix)
 
 
 @CHECKS("FT110")
