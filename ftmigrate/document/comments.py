@@ -51,32 +51,31 @@ def _opaque(root: yaml.Node, text: str) -> list[tuple[int, int]]:
 
 def comments(root: yaml.Node, lines: Lines) -> dict[int, Comment]:
     """The comments of a composed text by line."""
-    return _before(len(lines.text), lines, _opaque(root, lines.text)) if "#" in lines.text else {}
-
-
-def header(root: yaml.MappingNode, lines: Lines) -> tuple[str, ...]:
-    """The lines of comment before the first key, where nothing else stands."""
-    found = _before(root.value[0][0].start_mark.index, lines, []) if root.value else comments(root, lines)
-    return tuple(note.text for note in found.values() if note.alone)
-
-
-def _before(stop: int, lines: Lines, spans: list[tuple[int, int]]) -> dict[int, Comment]:
-    """The comments before an offset that lie in none of the spans."""
     text = lines.text
     found: dict[int, Comment] = {}
-    at = text.find("#", 0, stop)
+    at = text.find("#")
+    if at < 0:
+        return found
+    spans = _opaque(root, text)
     begins = [start for start, _ in spans]
     while at >= 0:
         index = bisect_right(begins, at) - 1
         if index >= 0 and at < spans[index][1]:
-            at = text.find("#", spans[index][1], stop)
+            at = text.find("#", spans[index][1])
             continue
         end = _TO_END.match(text, at)
         assert end is not None
         line, column = lines.position(at)
         found[line] = Comment(line, body(end[0]), not text[at - column + 1 : at].strip())
-        at = text.find("#", end.end(), stop)
+        at = text.find("#", end.end())
     return found
+
+
+def header(root: yaml.MappingNode, text: str) -> tuple[str, ...]:
+    """The lines of comment before the first key, where nothing else stands."""
+    end = root.value[0][0].start_mark.index if root.value else len(text)
+    lines = (line.lstrip() for line in text[:end].splitlines())
+    return tuple(body(line) for line in lines if line.startswith("#"))
 
 
 def body(comment: str) -> str:

@@ -59,7 +59,7 @@ def parse(
         text=text,
         tree=tree,
         leaves=_leaves(tree, reader, _Notes(root, lines), applied, via),
-        header=header(root, lines),
+        header=header(root, text),
         warnings=tuple(reader.warnings),
         sections=_sections(tree, reader, applied),
         marked=data.startswith(b"\xef\xbb\xbf"),
