@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from ftmigrate.frameworks.registry import Framework
 from ftmigrate.launches import COMMAND
 from ftmigrate.launches import SeveralCommands as SeveralCommands
 from ftmigrate.launches import UnreadableError as UnreadableError
+from ftmigrate.record import record
 from ftmigrate.run.model import Run
 from ftmigrate.scripts import is_script
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 STDIN = "-"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Input:
     """A parsed file with the framework and version it is read as; `version_from` says how the version is known."""
 

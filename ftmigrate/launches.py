@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from ftmigrate import scripts
@@ -14,6 +13,7 @@ from ftmigrate.document.references import split_key
 from ftmigrate.frameworks import registry, versions
 from ftmigrate.frameworks.launch import Launch
 from ftmigrate.frameworks.registry import Framework
+from ftmigrate.record import replace
 from ftmigrate.scripts import Argument
 
 COMMAND = "<command>"

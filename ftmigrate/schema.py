@@ -19,10 +19,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
+
+from ftmigrate.record import record
 
 Facts: TypeAlias = Mapping[str, Any]
 SECTION = ""
@@ -30,7 +31,7 @@ COMPONENT = "component "
 """What the name of a section of a component's parameters begins with."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Layout:
     """How a framework's config is put together from sections, and how strictly its values are read.
 
@@ -50,7 +51,7 @@ class Layout:
     interpolated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Schema:
     """One version of one framework's schema."""
 
@@ -180,7 +181,7 @@ def _parts(framework: str) -> tuple[dict[str, Any], dict[str, str]]:
     sections = {}
     for block in body.removesuffix("\n}\n}\n}\n").split("\n},\n"):
         name, _, keys = block.partition(": {\n")
-        sections[json.loads(name)] = keys
+        sections[json.loads(name) if "\\" in name else name[1:-1]] = keys
     return json.loads(head + "}"), sections
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from ftmigrate.record import record
 from ftmigrate.schema import SECTION, Facts, Schema
 
 
@@ -27,7 +27,7 @@ LIMITS = ("ge", "gt", "le", "lt", "min_length", "max_length", "pattern", "strict
 NONE = "(none)"  # how the absence of a default is spelt in text
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Change:
     """One change. `key` is "" where it is about the section itself; `replacement` is what to use instead.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from ftmigrate.frameworks.reader import Reader
 from ftmigrate.frameworks.registry import Framework
 from ftmigrate.frameworks.samples import samples
 from ftmigrate.frameworks.table import SAME, Derived, Entry, Field, Heading, Pending, Private, Sources, Table, Unread
+from ftmigrate.record import replace
 from ftmigrate.run import vocabulary
 
 COUNTS = Path(__file__).parent / "counts.json"
@@ -130,7 +130,7 @@ def test_a_source_setting_left_out_is_found(newest: tuple[Framework, str]) -> No
             def decode(reader: Reader) -> list[dict[str, object]]:
                 return [{name: value for name, value in source.items() if name != "split"} for source in own(reader)]
 
-            yield replace(entry, decode=decode)  # type: ignore[arg-type]
+            yield replace(entry, decode=decode)
         else:
             yield entry
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from ftmigrate.frameworks.config_keys import Place, places
 from ftmigrate.frameworks.reader import Context, Reader, read
 from ftmigrate.frameworks.samples import samples
 from ftmigrate.frameworks.table import CannotSay, Field, Group, Nearest
+from ftmigrate.record import replace
 from ftmigrate.run import vocabulary
 from ftmigrate.run.compare import LOSSES, Verdict, losses, private
 from ftmigrate.run.model import NOT_APPLICABLE, Origin, Run, Setting

@@ -11,7 +11,6 @@ import struct
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from ftmigrate.conversion import convert
 from ftmigrate.frameworks import registry
 from ftmigrate.frameworks.reader import Context
 from ftmigrate.frameworks.reader import read as read_document
+from ftmigrate.record import replace
 from ftmigrate.verify import environments, rows, tiny_model, tiny_tokenizer
 from ftmigrate.verify.page import page
 from ftmigrate.verify.pair import Config, Options, Pair, compare, switched

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 from ftmigrate.conversion import Conversion
 from ftmigrate.conversion.ledger import Effect, Entry
 from ftmigrate.document.model import Document, Unresolved
+from ftmigrate.record import field, record
 from ftmigrate.run import vocabulary
 from ftmigrate.run.compare import Verdict
 from ftmigrate.run.display import to_text
@@ -19,7 +19,7 @@ BLOCKERS = ("refused", "unreadable", "fault", "manual", "dropped")
 _EXAMPLES = 3
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Cause:
     """One reason of one file. kind is refused, unreadable, fault, manual, dropped or approximate; `name` is the same
     in every file that has it; `meaning` says it in words; `example` is what this file has there."""
@@ -81,7 +81,7 @@ def _alike(path: str) -> str:
     return re.sub(r"\[\d+\]", "[]", path)
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Group:
     """A cause with the files that have it.
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
-from dataclasses import replace
 
 from ftmigrate.cli.common import add_source_options
+from ftmigrate.record import replace
 from ftmigrate.verify.results import ALONE
 
 

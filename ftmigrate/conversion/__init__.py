@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ftmigrate import __version__, schema
@@ -17,12 +16,13 @@ from ftmigrate.document.model import Document, Launched, Unresolved, Value, form
 from ftmigrate.frameworks.reader import Context, Reader, read
 from ftmigrate.frameworks.registry import Command, Framework
 from ftmigrate.frameworks.table import CannotSay, Table
+from ftmigrate.record import field, record, replace
 from ftmigrate.run import vocabulary
 from ftmigrate.run.compare import losses
 from ftmigrate.run.model import ClaimKind, Run, Symbol
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Conversion:
     """The files (name -> text), the ledger, both runs and the commands. No files where it was refused.
 

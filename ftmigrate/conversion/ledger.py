@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ftmigrate import __version__
 from ftmigrate.document.model import Document, Leaf, Unresolved, format_path
+from ftmigrate.record import field, record, replace
 from ftmigrate.run import vocabulary
 from ftmigrate.run.compare import Comparison, Verdict, compare
 from ftmigrate.run.display import to_json, to_text
 from ftmigrate.run.model import Claim, ClaimKind, Run
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Effect:
     """What became of one setting. A verdict other than exact has a note."""
 
@@ -39,7 +39,7 @@ class Effect:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Entry:
     """What became of one leaf of the source; source_path is None where no leaf said it.
 
@@ -74,7 +74,7 @@ class Entry:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Ledger:
     """The account of one conversion. `refused` says why nothing was written.
 
@@ -114,7 +114,7 @@ _UNFED = {
 }
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class _Builder:
     document: Document
     source: Run

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
 from typing import Any
 
 from ftmigrate.document.model import Document, Unresolved, Value, format_path, from_tree
 from ftmigrate.frameworks.reader import Context, Reader
 from ftmigrate.frameworks.table import Answer, CannotSay, Field, Group, Keys, Nearest, Table, Wanted, plain, to_path
+from ftmigrate.record import field, record
 from ftmigrate.run import vocabulary
 from ftmigrate.run.compare import unknown
 from ftmigrate.run.model import NOT_APPLICABLE, ClaimKind, Run, Setting
@@ -17,7 +17,7 @@ from ftmigrate.run.model import NOT_APPLICABLE, ClaimKind, Run, Setting
 _PASSES = 8
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Plan:
     """keys: what is written. reasons: why a setting cannot be said. todo: keys a human must complete, with the text.
 
@@ -46,7 +46,7 @@ class Plan:
         return root
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class _Planner:
     source: Run
     table: Table

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
 from typing import Any
@@ -20,6 +19,7 @@ from ftmigrate.document.model import Document, Path, Value, format_path
 from ftmigrate.frameworks.reader import Reader
 from ftmigrate.frameworks.registry import Framework
 from ftmigrate.frameworks.table import Table
+from ftmigrate.record import record, replace
 from ftmigrate.run import vocabulary
 from ftmigrate.run.display import to_text
 from ftmigrate.run.model import ClaimKind, Run
@@ -28,7 +28,7 @@ from ftmigrate.schema import SECTION, Facts, Schema
 _PLUGIN = "plugin "
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Gone:
     """A leaf that the newer version does not take. why: what changed, with the version."""
 
@@ -148,7 +148,7 @@ def _why(name: str, section: str, key: str, old: str, new: str, reason: str) -> 
     return f"{key} {reason} in {new}"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Superseded(Gone):
     """A leaf that is still taken, though another key has its meaning now. same: under the other name with its value."""
 

@@ -6,7 +6,6 @@ import functools
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from ftmigrate.directory.walk import candidates
 from ftmigrate.directory.work import CONVERTED, Item, Job, Outcome, Result, examine, lost
 from ftmigrate.document.codes import MEANING, Code
 from ftmigrate.frameworks import registry
+from ftmigrate.record import field, record
 
 STATUS = {Outcome.REFUSED: 2, Outcome.UNREADABLE: 2, Outcome.FAULT: 3}
 
@@ -62,7 +62,7 @@ def _lost(item: Item) -> tuple[Item, Result | None]:
     return item, lost(item)
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Totals:
     """The counts over all files, and the causes they share."""
 

@@ -109,15 +109,16 @@ def _ignored(path: Path, folder: bool, specs: tuple[_Rules, ...]) -> bool:
 
 
 @cache
-def _marks() -> tuple[tuple[str, re.Pattern[str]], ...]:
-    return tuple((name, re.compile(registry.get(name).mark)) for name in registry.names())
+def _marks() -> tuple[tuple[str, str, re.Pattern[str]], ...]:
+    found = ((name, registry.get(name)) for name in registry.names())
+    return tuple((name, framework.mark_word, re.compile(framework.mark)) for name, framework in found)
 
 
 def marked(data: bytes) -> list[str]:
     """The frameworks whose mark the text holds: it may be a config of these, and of no other."""
     encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8"
     text = data.decode(encoding, errors="replace")
-    return [name for name, pattern in _marks() if pattern.search(text)]
+    return [name for name, word, pattern in _marks() if word in text and pattern.search(text)]
 
 
 def candidates(root: Path, leave_out: Collection[Path] = ()) -> Iterator[Path]:

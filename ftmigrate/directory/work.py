@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 import traceback
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from ftmigrate.document.model import Document, DocumentError
 from ftmigrate.frameworks import registry, versions
 from ftmigrate.frameworks.reader import Context
 from ftmigrate.frameworks.registry import Framework
+from ftmigrate.record import field, record, replace
 from ftmigrate.run.compare import Verdict
 
 
@@ -54,7 +54,7 @@ _LOSSY = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Job:
     """What is wanted of every file. `ledger` and `page`: also the ledger as JSON, what the HTML page shows."""
 
@@ -68,7 +68,7 @@ class Job:
     page: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Item:
     """A file of the directory, and the path its result is to have."""
 
@@ -76,7 +76,7 @@ class Item:
     out: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Line:
     """One ledger entry for the page: what it is about, and the lines of source and target it connects."""
 
@@ -88,7 +88,7 @@ class Line:
     note: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Result:
     """What became of one file. `line` is where it cannot be read; files are the texts to write."""
 

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import yaml
 
+from .text import Lines
+
 _TO_END = re.compile("#[^\r\n\x85\u2028\u2029]*")
 _BREAK = re.compile("[\r\n\x85\u2028\u2029]")
 
@@ -47,8 +49,9 @@ def _opaque(root: yaml.Node, text: str) -> list[tuple[int, int]]:
     return spans
 
 
-def comments(root: yaml.Node, text: str, starts: list[int]) -> dict[int, Comment]:
-    """The comments of a composed text by line; `starts` are the offsets of the lines."""
+def comments(root: yaml.Node, lines: Lines) -> dict[int, Comment]:
+    """The comments of a composed text by line."""
+    text = lines.text
     found: dict[int, Comment] = {}
     at = text.find("#")
     if at < 0:
@@ -62,10 +65,17 @@ def comments(root: yaml.Node, text: str, starts: list[int]) -> dict[int, Comment
             continue
         end = _TO_END.match(text, at)
         assert end is not None
-        line = bisect_right(starts, at)
-        found[line] = Comment(line, body(end[0]), not text[starts[line - 1] : at].strip())
+        line, column = lines.position(at)
+        found[line] = Comment(line, body(end[0]), not text[at - column + 1 : at].strip())
         at = text.find("#", end.end())
     return found
+
+
+def header(root: yaml.MappingNode, text: str) -> tuple[str, ...]:
+    """The lines of comment before the first key, where nothing else stands."""
+    end = root.value[0][0].start_mark.index if root.value else len(text)
+    lines = (line.lstrip() for line in text[:end].splitlines())
+    return tuple(body(line) for line in lines if line.startswith("#"))
 
 
 def body(comment: str) -> str:

@@ -7,10 +7,11 @@ what was wanted (a value that came through an alias or a merge key) raises Canno
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import yaml
+
+from ftmigrate.record import field, record
 
 from .blocks import spell
 from .comments import Comment, comments
@@ -39,7 +40,7 @@ class Edit(NamedTuple):
     to: Path | None = None
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class _Entry:
     """One key of a block mapping in the text: first and last line (from 0), and the nodes."""
 
@@ -49,7 +50,7 @@ class _Entry:
     last: int
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class _Editor:
     document: Document
     dialect: Dialect
@@ -264,7 +265,7 @@ def rewrite(
     root = compose(document.text, dialect, lines)
     if not isinstance(root, yaml.MappingNode) or root.flow_style:
         raise CannotEdit("the whole file is one mapping in braces; write one key on each line first")
-    notes = comments(root, document.text, lines.starts)
+    notes = comments(root, lines)
     editor = _Editor(document, dialect, lines, root, renamed or {}, after or {}, comments=notes)
     editor.mapping(root, (), document.tree, wanted)
     text = editor.result()

@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeAlias
 
 from . import template
 from .codes import Code, error
-from .model import Diagnostic, DocumentError, Path, Position, Unresolved, Value, format_path
+from .model import CONTAINERS, Diagnostic, DocumentError, Path, Position, Unresolved, Value, format_path
 from .references import BadInterpolation, Reference, Resolver, parse, split_key
 
 MAX_CHAIN = 100
@@ -31,6 +31,11 @@ class _Answer(NamedTuple):
     via: tuple[Path, ...] = ()
 
 
+def _open(value: Value) -> bool:
+    """Whether there is anything to resolve in a value."""
+    return ("${" in value or value == MISSING) if isinstance(value, str) else isinstance(value, CONTAINERS)
+
+
 class _Resolution:
     def __init__(self, tree: dict[str, Value], where: Where, missing: list[Diagnostic] | None = None) -> None:
         self.tree = tree
@@ -50,7 +55,10 @@ class _Resolution:
             )
         if isinstance(raw, dict):
             if path is out:
-                return {name: self.build(at := (*path, name), at, below) for name, below in raw.items()}
+                return {
+                    name: self.build(at := (*path, name), at, below) if _open(below) else below
+                    for name, below in raw.items()
+                }
             return {name: self.build((*path, name), (*out, name), below) for name, below in raw.items()}
         if isinstance(raw, list):
             if path is out:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
+
+from ftmigrate.record import field, record
 
 Key: TypeAlias = str | int
 Path: TypeAlias = tuple[Key, ...]
@@ -33,7 +34,7 @@ class Severity(StrEnum):
     INFO = "info"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Diagnostic:
     """One finding about the text itself. `related` is the other place it is about, if any."""
 
@@ -52,7 +53,7 @@ class DocumentError(Exception):
         self.diagnostic = diagnostic
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Unresolved:
     """A value that only the run itself knows (an environment variable, a resolver, `???`): its expression's text."""
 
@@ -69,7 +70,7 @@ class Place(NamedTuple):
     position: Position
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Launched:
     """What the command that starts a run says beside its config; None where it does not tell."""
 
@@ -87,27 +88,65 @@ class Source(StrEnum):
     OVERRIDE = "override"
 
 
+class Stands(Protocol):
+    """What was written, and where. `key` and `span` are None only for what an override says.
+
+    `comment` is the comment at the end of the value's own line, without the `#`.
+    """
+
+    @property
+    def raw(self) -> str: ...
+    @property
+    def key(self) -> Span | None: ...
+    @property
+    def span(self) -> Span | None: ...
+    @property
+    def comment(self) -> str | None: ...
+
+
+@record
+class Nowhere:
+    """What stands in no text; an override may have a key there."""
+
+    raw: str = ""
+    key: Span | None = None
+    span: Span | None = None
+    comment: str | None = None
+
+
 class Leaf(NamedTuple):
     """A scalar, a list of scalars, or an empty collection, with where it stands.
 
     `value` is what the framework sees (interpolations and overrides applied); `raw` is what was written.
-    `via` names the leaves whose values flowed in by interpolation. `key` and `span` are None only for an override.
-    `comment` is the comment at the end of the value's own line, without the `#`. `said` is where an override stands
-    that was found in a file of commands.
+    `via` names the leaves whose values flowed in by interpolation. `said` is where an override stands that was found in
+    a file of commands.
     """
 
     path: Path
     value: Value
-    raw: str
-    key: Span | None
-    span: Span | None
+    stands: Stands
     source: Source = Source.FILE
     via: tuple[Path, ...] = ()
-    comment: str | None = None
     said: Place | None = None
 
+    @property
+    def raw(self) -> str:
+        return self.stands.raw
 
-@dataclass(frozen=True, slots=True)
+    @property
+    def key(self) -> Span | None:
+        return self.stands.key
+
+    @property
+    def span(self) -> Span | None:
+        return self.stands.span
+
+    @property
+    def comment(self) -> str | None:
+        return self.stands.comment
+
+
+@record
 class Document:
     """A parsed file: the tree as the framework sees it, and its leaves in the order of the text.
 
@@ -163,7 +202,7 @@ def format_path(path: Path) -> str:
     return out
 
 
-_CONTAINERS = (dict, list)
+CONTAINERS = (dict, list)
 
 
 def is_leaf(value: Value) -> bool:
@@ -171,7 +210,7 @@ def is_leaf(value: Value) -> bool:
     if isinstance(value, dict):
         return not value
     if isinstance(value, list):
-        return not any(isinstance(item, _CONTAINERS) for item in value)
+        return not any(isinstance(item, CONTAINERS) for item in value)
     return True
 
 
@@ -184,7 +223,7 @@ def walk(value: Value, path: Path = ()) -> Iterator[tuple[Path, Value]]:
     assert isinstance(value, dict | list)
     for key, item in value.items() if isinstance(value, dict) else enumerate(value):
         below = (*path, key)
-        if isinstance(item, _CONTAINERS):
+        if isinstance(item, CONTAINERS):
             yield from walk(item, below)
         else:
             yield below, item
@@ -192,5 +231,5 @@ def walk(value: Value, path: Path = ()) -> Iterator[tuple[Path, Value]]:
 
 def from_tree(tree: dict[str, Value], name: str = "", header: tuple[str, ...] = ()) -> Document:
     """A document without text, for a tree that is about to be written below the comment lines of `header`."""
-    leaves = {path: Leaf(path, value, "", None, None) for path, value in walk(tree)}
+    leaves = {path: Leaf(path, value, Nowhere()) for path, value in walk(tree)}
     return Document(name, "", tree, leaves, header)

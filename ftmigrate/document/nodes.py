@@ -239,6 +239,10 @@ class Tree:
         """The offsets of a value's text: without its anchor, and without what follows a block."""
         text = self.text
         start, end = node.start_mark.index, node.end_mark.index
+        if isinstance(node, yaml.ScalarNode) and start < end <= len(text) and text[start] != "&":
+            if node.style in ("|", ">"):
+                end = start + len(_without_end(text[start:end]))
+            return start, end
         if end > len(text):
             end = len(text)
         if start < end and text[start] == "&":
@@ -256,17 +260,17 @@ class Tree:
         return start, end
 
     def span(self, node: yaml.Node) -> Span:
-        return self.stretch(node)[2]
-
-    def stretch(self, node: yaml.Node) -> tuple[int, int, Span]:
-        """A value's text as offsets, as in `extent`, and as positions."""
+        """Where a value's text stands, as in `extent`."""
         begin, finish = node.start_mark, node.end_mark
-        first, last = begin.index, finish.index
-        plain = isinstance(node, yaml.ScalarNode) and node.style not in ("|", ">") and first < last <= len(self.text)
-        start, end = (first, last) if plain and self.text[first] != "&" else self.extent(node)
-        from_ = _position((begin.line + 1, begin.column + 1)) if first == start else self.lines.position(start)
-        to = _position((finish.line + 1, finish.column + 1)) if last == end else self.lines.position(end)
-        return start, end, _span((from_, to))
+        start, end = self.extent(node)
+        from_ = _position((begin.line + 1, begin.column + 1)) if begin.index == start else self.lines.position(start)
+        to = _position((finish.line + 1, finish.column + 1)) if finish.index == end else self.lines.position(end)
+        return _span((from_, to))
+
+    def written(self, node: yaml.Node) -> str:
+        """A value's text, as in `extent`."""
+        start, end = self.extent(node)
+        return self.text[start:end]
 
 
 def _without_end(block: str) -> str:

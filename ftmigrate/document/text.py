@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from functools import cached_property
 from itertools import accumulate
 
 from .codes import Code, error
@@ -17,16 +18,17 @@ _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U000100
 class Lines:
     """The lines of a text: offsets to positions and back."""
 
-    __slots__ = ("starts", "text")
-
     def __init__(self, text: str) -> None:
         self.text = text
-        if text.isascii() and "\r" not in text:
-            lines = text.split("\n")
+
+    @cached_property
+    def starts(self) -> list[int]:
+        """The offset at which each line begins."""
+        if self.text.isascii() and "\r" not in self.text:
+            lines = self.text.split("\n")
             lines.pop()
-            self.starts = [0, *accumulate(len(line) + 1 for line in lines)]
-        else:
-            self.starts = [0, *(found.end() for found in _BREAK.finditer(text))]
+            return [0, *accumulate(len(line) + 1 for line in lines)]
+        return [0, *(found.end() for found in _BREAK.finditer(self.text))]
 
     def position(self, offset: int) -> Position:
         line = bisect_right(self.starts, offset)

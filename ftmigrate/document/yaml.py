@@ -6,15 +6,15 @@ Positions count lines and characters from 1; a byte order mark counts for nothin
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import yaml as pyyaml
 
 from .codes import Code, error
-from .comments import Comment, comments
+from .comments import Comment, comments, header
 from .compose import compose, position
-from .model import Diagnostic, Document, Leaf, Path, Position, Source, Span, Value, is_leaf, walk
-from .nodes import Tree
+from .model import Diagnostic, Document, Leaf, Nowhere, Path, Position, Source, Span, Value, is_leaf, walk
+from .nodes import Place, Tree
 from .scalars import OMEGACONF, PYYAML, Dialect
 from .text import Lines, decode
 
@@ -54,13 +54,12 @@ def parse(
 
         missing = reader.warnings if lenient else None
         tree, via = interpolation.resolve(tree, lambda path, part: _place(reader, path, part, applied), missing)
-    notes = comments(root, text, lines.starts)
     return Document(
         name=name,
         text=text,
         tree=tree,
-        leaves=_leaves(tree, reader, notes, applied, via),
-        header=_header(notes, position(root.value[0][0].start_mark).line if root.value else len(lines) + 1),
+        leaves=_leaves(tree, reader, _Notes(root, lines), applied, via),
+        header=header(root, text),
         warnings=tuple(reader.warnings),
         sections=_sections(tree, reader, applied),
         marked=data.startswith(b"\xef\xbb\xbf"),
@@ -88,7 +87,7 @@ def build(
         override = _nearest(applied, path)
         raw = applied[override] if override is not None else str(raws.get(path, ""))
         source = Source.FILE if override is None else Source.OVERRIDE
-        leaves[path] = Leaf(path, leaf_value, raw, None, None, source, _used(path, leaf_value, via))
+        leaves[path] = Leaf(path, leaf_value, Nowhere(raw), source, _used(path, leaf_value, via))
     _settle(leaves)
     return Document(name, "", tree, leaves, tuple(header), tuple(missing))
 
@@ -119,7 +118,7 @@ def comments_above(document: Document, path: Path) -> tuple[str, ...]:
 def _comments_of(text: str) -> Mapping[int, Comment]:
     lines = Lines(text)
     root = compose(text, OMEGACONF, lines)
-    return comments(root, text, lines.starts) if root is not None else {}
+    return comments(root, lines) if root is not None else {}
 
 
 def _not_a_mapping(root: pyyaml.Node, lines: Lines) -> Exception:
@@ -137,10 +136,6 @@ def _not_a_mapping(root: pyyaml.Node, lines: Lines) -> Exception:
         "a config is made of `key: value` lines, with a blank behind the `:`.",
         place,
     )
-
-
-def _header(notes: Mapping[int, Comment], first: int) -> tuple[str, ...]:
-    return tuple(note.text for line, note in notes.items() if line < first and note.alone)
 
 
 def _nearest(table: Mapping[Path, object], path: Path) -> Path | None:
@@ -164,30 +159,75 @@ def _place(reader: Tree, path: Path, part: str, applied: Mapping[Path, str]) -> 
     return reader.lines.position(at if at >= 0 else start)
 
 
+class _InText:
+    """Where a leaf stands in a file's text; each is worked out when it is asked for, as most never are."""
+
+    def __init__(self, reader: Tree, path: Path, notes: _Notes) -> None:
+        self._reader = reader
+        self._path = path
+        self._notes = notes
+
+    def __repr__(self) -> str:
+        return f"{self.raw!r} at {self.span}, key at {self.key}, comment {self.comment!r}"
+
+    @property
+    def _place(self) -> Place:
+        places = self._reader.places
+        place = places.get(self._path)
+        if place is not None and (place.key is not None or isinstance(self._path[-1], str)):
+            return place
+        near = _nearest(places, self._path)
+        assert near is not None
+        return places[near]._replace(key=_key_node(self._reader, near))
+
+    @property
+    def raw(self) -> str:
+        return self._reader.written(self._place.node)
+
+    @property
+    def key(self) -> Span | None:
+        key = self._place.key
+        return self._reader.span(key) if key is not None else None
+
+    @property
+    def span(self) -> Span | None:
+        return self._reader.span(self._place.node)
+
+    @property
+    def comment(self) -> str | None:
+        node, span = self._place.node, self._reader.span(self._place.node)
+        block = isinstance(node, pyyaml.ScalarNode) and node.style in ("|", ">")
+        return self._notes.at_end.get(span[0 if block else 1].line)
+
+
+class _Notes:
+    """The comments of a file."""
+
+    def __init__(self, root: pyyaml.Node, lines: Lines) -> None:
+        self._root = root
+        self._lines = lines
+
+    @cached_property
+    def at_end(self) -> Mapping[int, str]:
+        """Those behind something else on their line, by line."""
+        found = comments(self._root, self._lines)
+        return {line: note.text.strip() for line, note in found.items() if not note.alone}
+
+
 def _leaves(
-    tree: dict[str, Value], reader: Tree, notes: Mapping[int, Comment], applied: Mapping[Path, str], via: _Via
+    tree: dict[str, Value], reader: Tree, notes: _Notes, applied: Mapping[Path, str], via: _Via
 ) -> dict[Path, Leaf]:
     found: dict[Path, Leaf] = {}
-    places, text = reader.places, reader.text
-    ends = {line: note.text.strip() for line, note in notes.items() if not note.alone}
+    places = reader.places
     for path, leaf_value in walk(tree):
-        place = places.get(path)
-        if place is None or (place.key is None and isinstance(path[-1], int)):
-            near = _nearest(places, path)
-            place = places[near]._replace(key=_key_node(reader, near)) if near is not None else None
-        key = reader.span(place.key) if place is not None and place.key is not None else None
         override = _nearest(applied, path) if applied else None
-        if override is not None or place is None:
-            raw = applied[override] if override is not None else ""
-            found[path] = Leaf(path, leaf_value, raw, key, None, Source.OVERRIDE, _used(path, leaf_value, via))
+        used = _used(path, leaf_value, via) if path in via or (via and isinstance(leaf_value, list)) else ()
+        if override is None and (path in places or _nearest(places, path) is not None):
+            found[path] = Leaf(path, leaf_value, _InText(reader, path, notes), Source.FILE, used)
             continue
-        start, end, span = reader.stretch(place.node)
-        comment = None
-        if ends:
-            block = isinstance(place.node, pyyaml.ScalarNode) and place.node.style in ("|", ">")
-            comment = ends.get(span[0 if block else 1].line)
-        used = _used(path, leaf_value, via) if via else ()
-        found[path] = Leaf(path, leaf_value, text[start:end], key, span, Source.FILE, used, comment)
+        key = _InText(reader, path, notes).key if _nearest(places, path) is not None else None
+        raw = applied[override] if override is not None else ""
+        found[path] = Leaf(path, leaf_value, Nowhere(raw, key), Source.OVERRIDE, used)
     if via:
         _settle(found)
     return found
@@ -215,7 +255,7 @@ def _settle(leaves: dict[Path, Leaf]) -> None:
             else:
                 named.update(dict.fromkeys(other for other in leaves if other[: len(used)] == used))
         named.pop(path, None)
-        leaves[path] = Leaf(path, leaf.value, leaf.raw, leaf.key, leaf.span, leaf.source, tuple(named), leaf.comment)
+        leaves[path] = leaf._replace(via=tuple(named))
 
 
 def _key_node(reader: Tree, path: Path) -> pyyaml.Node | None:

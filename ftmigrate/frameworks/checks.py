@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 from ftmigrate.document.model import Path, Unresolved
+from ftmigrate.record import record
 
 MAPPINGS = (dict, Mapping)
 """For `isinstance`, which finds out much faster that a value is a dict."""
@@ -33,7 +33,7 @@ class View(Protocol):
 Predicate: TypeAlias = Callable[[View], bool]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Condition:
     """Whether something holds of a config; `keys` are those it looks at, the most telling first."""
 
@@ -186,6 +186,11 @@ class Plain:
         self.data = data
 
     def get(self, key: str) -> Any:
+        if "." not in key:
+            value = self.data.get(key)
+            if isinstance(value, Unresolved):
+                raise Undecided
+            return value
         node: Any = self.data
         for part in key.split("."):
             if isinstance(node, Unresolved):
@@ -219,7 +224,7 @@ def gate(condition: Condition, empty: View) -> frozenset[str] | None:
     return None if condition.holds(traced) else frozenset(traced.asked)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Repair:
     """What an edit would do about it: give a key a value, or take it away. `safe`: nobody could mean anything else."""
 
@@ -237,7 +242,7 @@ def drop(key: str) -> Repair:
     return Repair(key, remove=True)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Check:
     """One way in which the framework's check `source` refuses a config, or warns of it.
 
@@ -270,7 +275,7 @@ def _shown(view: View, key: str) -> str:
         return "…"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Rewrite:
     """What the framework's check `source` changes in a config before later checks see it."""
 
@@ -278,7 +283,7 @@ class Rewrite:
     apply: Callable[[dict[str, Any]], None]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Found:
     """A check that a config does not pass; `paths` are the keys it is about that the config has, the first to point at."""
 

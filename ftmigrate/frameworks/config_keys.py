@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
 from typing import Any
@@ -18,13 +17,14 @@ from ftmigrate.frameworks.registry import Framework
 from ftmigrate.frameworks.table import to_path
 from ftmigrate.json_schema.components import Components
 from ftmigrate.json_schema.sections import PLUGIN, Definitions, Sections
+from ftmigrate.record import field, record
 from ftmigrate.schema import COMPONENT, SECTION, Facts, Schema
 
 CONVERTED = ("sft",)
 """Methods whose recipes are held to the whole of it; other recipes' keys are only counted."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Place:
     """A key that a config may hold: where it stands, what the schema says of it, and the document around it."""
 
@@ -62,7 +62,7 @@ def put(root: Any, path: Path, value: Value) -> None:
         root[path[-1]] = value
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Holds:
     """The keys that configs of one framework at one version may hold."""
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ftmigrate.document.model import Position, Unresolved
+from ftmigrate.record import record
 from ftmigrate.scripts.shell import Argument
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Launch:
     """A launch command as its framework reads it.
 

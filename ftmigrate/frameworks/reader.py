@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from ftmigrate.document.model import Document, Key, Leaf, Path, Source, Unresolved, Value, format_path
@@ -25,12 +24,13 @@ from ftmigrate.frameworks.table import (
     matches,
     to_path,
 )
+from ftmigrate.record import field, record
 from ftmigrate.run import vocabulary
 from ftmigrate.run.model import NOT_APPLICABLE, Claim, ClaimKind, Origin, Run, Setting, Symbol
 from ftmigrate.run.source import Decoded
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Context:
     """What describes the run besides the file: told recipe, world size, number of rows, number of machines."""
 
@@ -40,7 +40,7 @@ class Context:
     nodes: int | Symbol | None = None
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Reader:
     """One reading of one document. Entries' functions see it as their view."""
 
@@ -49,6 +49,7 @@ class Reader:
     context: Context = field(default_factory=Context)
     recipe: str | None = None
     recipe_from: str = ""
+    _values: dict[str, Any] = field(default_factory=dict)
     _settings: dict[str, Setting] = field(default_factory=dict)
     _open: list[str] = field(default_factory=list)
     _groups: dict[int, Mapping[str, Decoded]] = field(default_factory=dict)
@@ -69,6 +70,11 @@ class Reader:
 
     def value(self, key: str) -> Any:
         """The document's value at a table key; ABSENT where there is none, or where an empty key means none."""
+        if key not in self._values:
+            self._values[key] = self._value(key)
+        return self._values[key]
+
+    def _value(self, key: str) -> Any:
         path = to_path(key)
         value: Value = self.document.tree
         for part in path:

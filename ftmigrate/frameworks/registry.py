@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import pkgutil
+import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, TypeAlias
 
 from ftmigrate import schema
+from ftmigrate.record import field, record
 
 if TYPE_CHECKING:
     from ftmigrate.document.edit import Edit
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 ENTRY_POINTS = "ftmigrate.frameworks"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Command:
     """A command the user runs; `purpose` completes "to …"."""
 
@@ -36,7 +36,7 @@ Editor: TypeAlias = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Framework:
     """What the core needs of a framework.
 
@@ -44,7 +44,8 @@ class Framework:
     is that a document is one of its configs (0: it is not). commands are those that run and finish a run.
     placeholder gives a required key's value where it is not known. written: the versions whose behaviour the table
     holds well enough to write for. layout tells how the schema's sections make up a
-    config. mark is a pattern that the text of each of its configs holds (so that a file without it need not be parsed).
+    config. mark is a pattern that the text of each of its configs holds (so that a file without it need not be parsed),
+    mark_word a part of it that is looked for before.
     launch reads a shell command that may start one of its runs. shipped gives a config that the framework itself ships,
     by its name, at a version and with overrides; shipped_hint what may have been meant where there is none. edit
     rewrites a config's own text into one that reads as a wanted tree (`document.edit.rewrite` in its dialect), which
@@ -62,6 +63,7 @@ class Framework:
     writes: bool = False
     written: tuple[str, ...] = ()
     mark: str = ""
+    mark_word: str = ""
     launch: Callable[[ShellCommand], Launch | None] | None = None
     shipped: Callable[[str, str, Sequence[str]], Document | None] | None = None
     shipped_hint: Callable[[str, str], str] = lambda _name, _version: ""
@@ -90,8 +92,8 @@ class UnknownFramework(Exception):
 @cache
 def names() -> tuple[str, ...]:
     """The built-in frameworks."""
-    package = importlib.import_module("ftmigrate.frameworks")
-    return tuple(sorted(info.name for info in pkgutil.iter_modules(package.__path__) if info.ispkg))
+    places = os.scandir(os.path.dirname(__file__))
+    return tuple(sorted(one.name for one in places if os.path.isfile(os.path.join(one.path, "__init__.py"))))
 
 
 @cache

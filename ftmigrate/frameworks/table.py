@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from ftmigrate.document.model import Document, Path, Unresolved, Value, format_path
+from ftmigrate.record import field, record, replace
 from ftmigrate.run.conditions import Condition, View
 from ftmigrate.run.model import Claim, Run
 from ftmigrate.run.source import Decoded
@@ -52,7 +52,7 @@ def plain(value: object) -> Value:
     raise CannotSay(f"{value} cannot be written into a config")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Codec:
     """What the framework makes of a key's value, and the value that gives a wanted meaning.
 
@@ -122,7 +122,7 @@ def reading(decode: Callable[[Any], object], words: str = "") -> Codec:
     return Codec(lambda value, _: decode(value), encode, words)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Field:
     """One key that says one setting.
 
@@ -155,7 +155,7 @@ class Field:
 Keys: TypeAlias = Mapping[str, Value]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Group:
     """Several keys that together say several settings.
 
@@ -172,7 +172,7 @@ class Group:
     exact_only: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Sources:
     """The keys that say the list of data sources.
 
@@ -192,7 +192,7 @@ class Sources:
         return (*self.own, *self.shared)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Wanted:
     """What the writing of sources may look at besides them.
 
@@ -206,14 +206,14 @@ class Wanted:
     reader: Reader
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SourceSetting:
     value: object
     leaves: tuple[Path, ...] = ()
     why: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Always:
     """No key says it: the framework always behaves so. `why` names the place in its source."""
 
@@ -229,7 +229,7 @@ class Always:
         return (self.setting,)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Derived:
     """Follows from other settings or from facts beside the keys (header, launch command, local files)."""
 
@@ -240,7 +240,7 @@ class Derived:
     keys: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Missing:
     """The framework has no such feature: the setting is off."""
 
@@ -255,7 +255,7 @@ class Missing:
         return (self.setting,)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Private:
     """A key with an effect that only this framework has. off: values without effect; reporting: it changes no run."""
 
@@ -270,7 +270,7 @@ class Private:
         return (self.key,)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Unread:
     """A key without effect on training, or never read; `why` says which."""
 
@@ -283,7 +283,7 @@ class Unread:
         return (self.key,)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Pending:
     """A key of the schema that is not yet answered."""
 
@@ -294,14 +294,14 @@ class Pending:
         return (self.key,)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Heading:
     """Not an entry: the keys that follow are written under this heading."""
 
     title: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Between:
     """Not an entry: entries that hold from the release `since` on and before `until` (None: without such an end)."""
 
@@ -328,7 +328,7 @@ Answer: TypeAlias = "Field | Group | Always | Derived | Missing"
 Entry: TypeAlias = "Field | Group | Sources | Always | Derived | Missing | Private | Unread | Pending | Heading"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Table:
     """A framework's table at one version.
 
@@ -354,7 +354,7 @@ class Table:
     lacks: Mapping[str, str] = field(default_factory=dict)
     objects: Callable[[Reader], Mapping[str, str]] = lambda _reader: {}
     header: Callable[[Run], tuple[str, ...]] = lambda _run: ()
-    by_setting: Mapping[str, tuple[Answer, ...]] = field(init=False)
+    by_setting: Mapping[str, tuple[Answer, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         found: dict[str, list[Answer]] = {}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from ftmigrate.record import record
 from ftmigrate.schema import Facts, Layout
 
 Json: TypeAlias = dict[str, Any]
@@ -28,7 +28,7 @@ _UNSAYABLE = {"torch.Tensor", "torch.Generator"}  # no file can give one: no alt
 _FALSY: list[Any] = [None, False, 0, "", [], {}]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Types:
     """Translates facts. `models` are the sections that a type may name, `refer` gives the reference to some of them."""
 

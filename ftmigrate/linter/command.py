@@ -19,6 +19,7 @@ from ftmigrate.linter.formats import Report, text
 from ftmigrate.schema import UnknownVersion
 
 STDIN = "-"
+_YOUNG = 50_000
 _SEVERAL = 24  # with fewer files the processes cost more than they save
 
 
@@ -241,6 +242,7 @@ def _results(args: argparse.Namespace, job: Job) -> Iterator[tuple[Result | None
             items.append(Item(path, not args.skip_others))
     if len(items) >= _SEVERAL:
         gc.enable()
+        gc.set_threshold(_YOUNG)  # linting makes no cycles: collecting is for what may go wrong
     if len(items) < _SEVERAL or args.jobs == 1:
         for item in items:
             yield examine(job, item), item.path if item.named else ""

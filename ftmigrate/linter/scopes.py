@@ -120,6 +120,27 @@ def component(framework: str, version: str, layout: Layout, path: str) -> Scope 
     )
 
 
+class Joint(NamedTuple):
+    """A component's scope together with what a recipe demands at its place."""
+
+    scope: Scope
+    keys: Mapping[str, tuple[Facts, ...]]
+    required: tuple[str, ...]
+    open: bool
+
+
+@cache
+def joint(framework: str, version: str, layout: Layout, path: str, name: str | None, parent: str) -> Joint | None:
+    """The arguments of a component at a place of a recipe's config; None for one that is not in the schema."""
+    scope = component(framework, version, layout, path)
+    if scope is None or name is None:
+        return None if scope is None else Joint(scope, scope.keys, scope.required, scope.open)
+    also = recipe(framework, version, layout.root, name, parent)
+    more = {key: facts if also.open else (*facts, *scope.keys.get(key, ())) for key, facts in also.keys.items()}
+    required = (*scope.required, *(key for key in also.required if key in scope.keys))
+    return Joint(scope, {**scope.keys, **more}, tuple(dict.fromkeys(required)), scope.open or also.open)
+
+
 _PROGRAM = ("torch.", "nn.", "dist.", "Callable", "Transform", "ModelTokenizer", "Dataset", "type[")
 
 

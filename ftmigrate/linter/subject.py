@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from ftmigrate.document.text import Lines
 from ftmigrate.linter import edits
 from ftmigrate.linter.diagnostic import Edit, Fix
 from ftmigrate.linter.rules import Finding
+from ftmigrate.run.model import NOT_APPLICABLE
 
 if TYPE_CHECKING:
     from ftmigrate.document.model import Severity
@@ -67,8 +69,6 @@ class Subject:
 
     def get(self, setting: str) -> Any:
         """A setting's value; None where it does not apply or only the run itself knows it."""
-        from ftmigrate.run.model import NOT_APPLICABLE
-
         value = self.reader.get(setting)
         return None if value is NOT_APPLICABLE or isinstance(value, Unresolved) else value
 
@@ -172,6 +172,18 @@ class Subject:
             return None
         text = f" {text}" if leaf.span.start == leaf.span.end else text
         return Fix((edits.replace(leaf.span, text),), safe, title or f"write {text.strip()}")
+
+    def replace_item(self, path: Path, item: str, text: str) -> Fix | None:
+        """A fix that puts other text in the place of an item of a list, where it is written as it is, and once."""
+        leaf = self.editable(path)
+        if leaf is None or leaf.via or leaf.span is None:
+            return None
+        found = [one.start() for one in re.finditer(rf"(?<![\w.-]){re.escape(item)}(?![\w.-])", leaf.raw)]
+        if len(found) != 1:
+            return None
+        start = self.lines.offset(leaf.span.start) + found[0]
+        span = Span(self.lines.position(start), self.lines.position(start + len(item)))
+        return Fix((edits.replace(span, text),), False, f"write {text}")
 
     def rename(self, path: Path, name: str, *, safe: bool) -> Fix | None:
         """A fix that gives a key another name, unless one of that name stands beside it."""

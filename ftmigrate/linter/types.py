@@ -43,6 +43,9 @@ class Member(NamedTuple):
     args: tuple[Any, ...] = ()
 
 
+_ANY = Member("any")
+
+
 class Problem(NamedTuple):
     """kind: "type", "value" (none of those allowed), "range". wanted: in words. value: the part that is wrong."""
 
@@ -86,6 +89,7 @@ _PYTHON: dict[str, tuple[type, ...]] = {
     "any": (str, int, float, bool, type(None)),
 }
 _NARROWER = frozenset((*_COMPARE, "enum", "min_length", "pattern", "nonnull"))
+_TOLD = frozenset(("removed", "refused", "deprecated", "component"))  # there is more to say of the key than its type
 
 
 @cache
@@ -99,9 +103,16 @@ def _always(text: str) -> frozenset[type]:
     return frozenset(kind for one in _members(text) for kind in _PYTHON.get(one.name, ()))
 
 
+_SURE: dict[int, tuple[frozenset[type], Facts]] = {}  # by the id of the facts, which are kept so that it stays theirs
+
+
 def surely(value: Value, facts: Facts) -> bool:
-    """Whether a value suits by its type alone: the answer for most values, and cheap."""
-    return type(value) in _always(facts.get("type", "any")) and _NARROWER.isdisjoint(facts)
+    """Whether a value suits by its type alone, and nothing else is to be said: the answer for most values, and cheap."""
+    found = _SURE.get(id(facts))
+    if found is None:
+        plain = _NARROWER.isdisjoint(facts) and _TOLD.isdisjoint(facts)
+        found = _SURE[id(facts)] = (_always(facts.get("type", "any")) if plain else frozenset(), facts)
+    return type(value) in found[0]
 
 
 def check(value: Value, facts: Facts, layout: Layout, models: Models, *, nullable: bool) -> Problem | None:
@@ -121,7 +132,7 @@ def check(value: Value, facts: Facts, layout: Layout, models: Models, *, nullabl
 def _any(
     value: Value, members: tuple[Member, ...], facts: Facts, layout: Layout, models: Models, *, top: bool
 ) -> Problem | None:
-    if isinstance(value, Unresolved):
+    if isinstance(value, Unresolved) or _ANY in members:
         return None
     problems: list[Problem] = []
     for member in members:
@@ -156,7 +167,7 @@ def _member(value: Value, member: Member, facts: Facts, layout: Layout, models: 
     if name in _MAPPINGS or models(name):
         if not isinstance(value, dict):
             return wrong
-        if models(name) or len(member.args) != 2:
+        if models(name) or len(member.args) != 2 or _ANY in member.args[1]:
             return None
         for item in value.values():
             if item is None and not layout.lax:
@@ -169,7 +180,7 @@ def _member(value: Value, member: Member, facts: Facts, layout: Layout, models: 
 
 
 def _items(value: list[Value], member: Member, facts: Facts, layout: Layout, models: Models) -> Problem | None:
-    if not member.args:
+    if not member.args or (len(member.args) == 1 and _ANY in member.args[0]):
         return None
     each = [member.args[0]] * len(value)
     if member.name == "tuple" and len(member.args) > 1 and member.args[-1] != (Member("..."),):

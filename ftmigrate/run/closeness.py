@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from difflib import SequenceMatcher
 from itertools import takewhile
 
 from ftmigrate.run.likeness import Difference, outcomes
@@ -33,6 +32,8 @@ def distance(wanted: Rendering, got: Rendering, tokens: Tokens) -> int:
 
 def edits(wanted: Rendering, got: Rendering, tokens: Tokens) -> int:
     """How many characters of ordinary rows are in one of the two texts only, wherever they stand."""
+    from difflib import SequenceMatcher
+
     total = 0
     for first, second in _texts(wanted, got, tokens):
         common = SequenceMatcher(None, first, second, autojunk=False).get_matching_blocks()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import IntEnum
 
 from ftmigrate.document.model import Unresolved
+from ftmigrate.record import record
 from ftmigrate.run import vocabulary
 from ftmigrate.run.columns import outside
 from ftmigrate.run.display import to_text
@@ -33,7 +33,7 @@ class Verdict(IntEnum):
 LOSSES = (Verdict.APPROXIMATE, Verdict.DROPPED, Verdict.MANUAL)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Comparison:
     """One setting in two runs. `difference` is None where both mean the same."""
 

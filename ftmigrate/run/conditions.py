@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
+
+from ftmigrate.record import record
 
 
 class View(Protocol):
@@ -18,7 +19,7 @@ class View(Protocol):
     def get(self, setting: str) -> object: ...
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Condition:
     """`words` completes "applies only when …"; `settings` are those it looks at."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
+from ftmigrate.record import replace
 from ftmigrate.run.rendering import (
     THOUGHT_CLOSES,
     THOUGHT_OPENS,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple
 
+from ftmigrate.record import replace
 from ftmigrate.run.evaluation import evaluate, merge
 from ftmigrate.run.rendering import (
     Conversation,

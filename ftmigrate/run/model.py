@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 
 from ftmigrate.document.model import Path
+from ftmigrate.record import field, record
 
 
 class Origin(StrEnum):
@@ -32,7 +32,7 @@ class _NotApplicable:
 NOT_APPLICABLE = _NotApplicable()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class External:
     """A fact that stands outside the file (a `config.json`, a tokenizer's own template). Equal references are equal."""
 
@@ -42,7 +42,7 @@ class External:
         return f"from {self.reference}"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Symbol:
     """A number that the file does not hold (the world size W, the number of machines N)."""
 
@@ -63,7 +63,7 @@ class AllLinear(tuple[str, ...]):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Setting:
     """One setting of one run. `leaves` are the document paths it was read from; `why` grounds a behaviour or default."""
 
@@ -86,7 +86,7 @@ class ClaimKind(StrEnum):
     CUSTOM = "custom"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Claim:
     """What a leaf does: for all but SETTING, `why` says it in words."""
 
@@ -95,7 +95,7 @@ class Claim:
     settings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Run:
     """A complete run. `claims` has exactly one claim per leaf of the document."""
 

@@ -8,8 +8,9 @@ sample rows (`likeness.compare`), never by how they are written.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
+
+from ftmigrate.record import field, record
 
 Row: TypeAlias = Mapping[str, object]
 THOUGHT_OPENS, THOUGHT_CLOSES = "<think>", "</think>"
@@ -26,13 +27,13 @@ class Unrenderable(Exception):
     """The framework itself would refuse or drop such a row (a role it does not know, a missing column)."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Text:
     text: str
     trained: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Column:
     """A column's text. A missing column is an error unless `optional`, then it is empty."""
 
@@ -42,7 +43,7 @@ class Column:
     optional: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class When:
     """One of two alternatives: `then` where the column is there and not empty, else `otherwise`.
 
@@ -55,14 +56,14 @@ class When:
     missing: tuple[Segment, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Refused:
     """Where the framework refuses the row; the reason in words."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Labelled:
     """A list of mappings that hold a stretch of text each, and whether it is trained (`trained`: all are)."""
 
@@ -72,7 +73,7 @@ class Labelled:
     trained: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Item:
     """The text of one message of a list column: the one at `index` (-1: the last), under `key`."""
 
@@ -82,7 +83,7 @@ class Item:
     trained: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Tokens:
     """A row of tokens as they stand in a column; those are trained whose label is the token itself and not -100."""
 
@@ -90,7 +91,7 @@ class Tokens:
     labels: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Steps:
     """A list of texts, each followed by `separator`, whose end bears the step's label of the column `labels`.
 
@@ -103,14 +104,14 @@ class Steps:
     last_only: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Stripped:
     """Segments whose joined text loses its outer white space (a framework that strips a message's whole content)."""
 
     segments: tuple[Segment, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TurnFormat:
     """What stands around one message's content. strip: True takes outer white space off the content, a string takes
     those characters off its end only. empty_footer: the footer behind an empty content, where it is another.
@@ -126,7 +127,7 @@ class TurnFormat:
     thinking: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ChatFormat:
     """A chat template's turn structure.
 
@@ -173,7 +174,7 @@ class Ends(NamedTuple):
     turns: str = "turn"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Loss:
     """Which parts of a conversation are trained.
 
@@ -198,7 +199,7 @@ class Loss:
     lead: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Turn:
     """A message that a dataset builder makes from the row's columns."""
 
@@ -206,7 +207,7 @@ class Turn:
     content: tuple[Segment, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Conversation:
     """Messages in a chat format.
 
@@ -247,7 +248,7 @@ Segment: TypeAlias = "Text | Column | When | Refused | Labelled | Item | Tokens 
 Listed: TypeAlias = "Conversation | Labelled | Item | Tokens | Steps"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Rendering:
     """segments in order; `note` names the construct in the user's words (`alpaca prompt in the llama3 chat format`)."""
 

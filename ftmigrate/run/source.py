@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
+from ftmigrate.record import record
 from ftmigrate.run.columns import column_names
 from ftmigrate.run.model import NOT_APPLICABLE
 from ftmigrate.run.rendering import Rendering
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Location:
     """Where rows come from.
 

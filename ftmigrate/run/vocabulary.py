@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
+from ftmigrate.record import record
 from ftmigrate.run.conditions import Condition, is_, is_not
 from ftmigrate.run.likeness import Difference, compare
 from ftmigrate.run.methods import PAIRED, POLICY, PREFERENCE, REFERRED, SUPERVISED, WEIGHTED
@@ -16,7 +16,7 @@ from ftmigrate.run.sample_rows import PADDED, PLAIN, TRAILING
 SOURCE_PREFIX = "data.sources[]."
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Spec:
     """One setting.
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
+from ftmigrate.record import record
 from ftmigrate.scripts.text import Mapped
 
 _BLANK = " \t\r"
@@ -27,7 +27,7 @@ class Kind(Enum):
     EXPRESSION = "expression"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Part:
     """A stretch of a word. `text` is the literal's value, or the expression as written; `name` is the variable's.
 
@@ -43,7 +43,7 @@ class Part:
     every: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Word:
     """A word; `items` are those of the array where it is `NAME=(...)`."""
 
@@ -65,13 +65,13 @@ class Word:
         return self.parts[0].text if len(self.parts) == 1 and not self.parts[0].quote and self.literal else ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Operator:
     text: str
     start: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Document:
     """A here-document: the text between start and end; `raw` where nothing in it is expanded."""
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from ftmigrate.document.model import Position
 from ftmigrate.document.unknown import is_marked, mark, plain
+from ftmigrate.record import field, record
 from ftmigrate.scripts.lexer import Document, Kind, Lexer, Operator, Part, Word
 from ftmigrate.scripts.text import Mapped, part
 
@@ -28,7 +28,7 @@ _DEPTH = 4
 Known = str | tuple[str, ...] | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Argument:
     """A word of a command as the shell passes it on, unknown parts marked (ftmigrate.document.unknown)."""
 
@@ -41,7 +41,7 @@ class Argument:
         return plain(self.text)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Command:
     """A simple command: its words, and the variables set for it alone in front of it."""
 
@@ -50,14 +50,14 @@ class Command:
     position: Position
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class _Item:
     words: list[Word]
     ending: str
     document: Document | None = None
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class _Frame:
     """A block that is open, the variables as they were before it, and the names that it has assigned so far."""
 

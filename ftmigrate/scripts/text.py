@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from ftmigrate.document.model import Position
+from ftmigrate.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Mapped:
     """`text` and, for each of its characters and its end, the offset in the file; None: the same offsets."""
 

@@ -16,10 +16,10 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from ftmigrate.record import record
 from ftmigrate.verify import probe as client
 from ftmigrate.verify.locks import Lock, LockError, find_lock, newest, read_lock
 from ftmigrate.verify.pythons import PythonError, find_python, find_uv
@@ -40,7 +40,7 @@ class Origin(StrEnum):
     VARIABLE = "variable"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Environment:
     """An interpreter that has a framework. `home` is its folder in the cache, None for one named by a variable."""
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ftmigrate.document.model import Path as KeyPath
 from ftmigrate.document.model import format_path
+from ftmigrate.record import record
 from ftmigrate.verify.probe import Probe
 
 
@@ -30,7 +30,7 @@ class Lost(NamedTuple):
     resolved: object
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LoadReport:
     """What the framework's loader made of a file. `accepted` says nothing of `lost`: both must be looked at."""
 

@@ -6,7 +6,6 @@ import contextlib
 import copy
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from ftmigrate.document.model import Document
 from ftmigrate.document.model import Path as KeyPath
 from ftmigrate.frameworks.registry import Framework
+from ftmigrate.record import record, replace
 from ftmigrate.run import vocabulary
 from ftmigrate.run.compare import Comparison, Verdict, losses
 from ftmigrate.run.model import Run
@@ -43,7 +43,7 @@ PART = 0.1
 Say = Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Config:
     """One side: what it is, and how it is read."""
 
@@ -53,7 +53,7 @@ class Config:
     version: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Options:
     steps: int = STEPS
     rows: int = rows.COUNT

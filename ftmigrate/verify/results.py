@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+from ftmigrate.record import field, record
 
 ALONE = ("schema", "load")
 """The levels that look at one file only."""
@@ -20,7 +21,7 @@ class Outcome(StrEnum):
     NOT_RUN = "could not run"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Difference:
     """Where the two sides differ: what was seen, and the setting of the vocabulary that explains it.
 
@@ -43,7 +44,7 @@ class Difference:
         return {"setting": self.setting, "text": self.text, "told": self.told, "confirmed": self.confirmed}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Result:
     """What one level found; `details` in the user's words, `data` what a page draws."""
 

@@ -6,7 +6,6 @@ Beside what the validator says, keys that the framework would pass over are foun
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from typing import Any, Literal, NamedTuple, Protocol
@@ -15,6 +14,7 @@ from ftmigrate import json_schema, schema
 from ftmigrate.document.model import Path, Unresolved, format_path
 from ftmigrate.frameworks import registry
 from ftmigrate.json_schema import Json
+from ftmigrate.record import record
 
 _LIMITS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minLength", "minItems", "maxItems")
 Kind = Literal["value", "missing", "unknown"]
@@ -80,7 +80,7 @@ def _checker(framework: str, version: str, recipe: str | None) -> _Checker:
     return _Checker(json_schema.export(schema.load(framework, version), layout, recipe=recipe, annotated=True))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Keys:
     """What is known of a mapping's keys: their schemas, and whether others are taken too, or refused."""
 

@@ -12,10 +12,10 @@ import re
 import struct
 from array import array
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ftmigrate.record import field, record
 from ftmigrate.verify import tiny_tokenizer
 
 SEED = 1
@@ -23,7 +23,7 @@ SPREAD = 0.06
 """Standard deviation of the weights: wide, so that a wrong setting tells within a few steps."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Family:
     """What of an architecture is not a size. `config` are further keys of its config.json."""
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import copy
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ftmigrate.document.model import Document, Unresolved
+from ftmigrate.record import record
 from ftmigrate.run.model import Run
 from ftmigrate.verify import rows, tiny_model
 from ftmigrate.verify.probe import Probe
@@ -22,7 +22,7 @@ class TrialFailed(Exception):
     """The framework's program ended with an error, or the trial cannot be set up; the text says where and why."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Side:
     """One config of a comparison with the probe of its framework."""
 
@@ -35,7 +35,7 @@ class Side:
         return run_trial(self.probe, plain(self.document.tree), self.run.recipe, level, workplace, **more)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Workplace:
     """The tiny model and the rows that all sides of a comparison share."""
 

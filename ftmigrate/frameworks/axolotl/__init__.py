@@ -107,6 +107,7 @@ FRAMEWORK = Framework(
     writes=True,
     written=("0.19.0", "0.20.0", "0.21.0"),
     mark=r"""(?m)(?:^\s*|[{,]\s*)["']?base_model["']?\s*:""",
+    mark_word="base_model",
     layout=Layout(plugins="plugins", lax=True),
     edit=_edit,
     rules=_rules,

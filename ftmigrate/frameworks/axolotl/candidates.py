@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from ftmigrate.document.model import Value
@@ -12,6 +11,7 @@ from ftmigrate.frameworks.axolotl import jinja
 from ftmigrate.frameworks.axolotl.entries import ROLE_NAMES, decode
 from ftmigrate.frameworks.axolotl.formats import formats
 from ftmigrate.frameworks.axolotl.prompts import TYPES
+from ftmigrate.record import replace
 from ftmigrate.run.closeness import weight
 from ftmigrate.run.columns import columns
 from ftmigrate.run.likeness import compare, outcomes

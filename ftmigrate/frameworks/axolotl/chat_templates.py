@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any, TypeAlias
 
 Message: TypeAlias = tuple[str, str]
@@ -34,7 +34,7 @@ class SystemRefused(Exception):
 @cache
 def catalogue() -> dict[str, dict[str, Any]]:
     """The templates by their names in a config."""
-    text = files(__package__).joinpath("chat_templates.json").read_text(encoding="utf-8")
+    text = Path(__file__).with_name("chat_templates.json").read_text(encoding="utf-8")
     loaded: dict[str, dict[str, Any]] = json.loads(text)
     return loaded
 

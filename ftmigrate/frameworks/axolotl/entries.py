@@ -19,7 +19,6 @@ How a row becomes tokens and labels in Axolotl 0.21:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from ftmigrate.document.model import Unresolved, Value
 from ftmigrate.frameworks.axolotl import forms
@@ -35,6 +34,7 @@ from ftmigrate.frameworks.axolotl.strategies import (
     prompt_rendering,
     reflection_rendering,
 )
+from ftmigrate.record import replace
 from ftmigrate.run.likeness import with_tokens
 from ftmigrate.run.rendering import Column, Conversation, Ends, Labelled, Loss, Rendering, Text, Tokens
 from ftmigrate.run.source import Decoded

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import cache
 from typing import NamedTuple
 
 from ftmigrate.frameworks.axolotl.chat_templates import Structure, catalogue
+from ftmigrate.record import replace
 from ftmigrate.run.rendering import ChatFormat, TurnFormat
 
 GLUED = "inside first user turn"

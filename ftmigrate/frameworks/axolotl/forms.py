@@ -18,7 +18,6 @@ How a row becomes text in Axolotl 0.21 with TRL 1.14:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from ftmigrate.document.model import Unresolved, Value
 from ftmigrate.frameworks.axolotl import pairs
@@ -26,6 +25,7 @@ from ftmigrate.frameworks.axolotl.places import decode_place
 from ftmigrate.frameworks.axolotl.reading import Entry
 from ftmigrate.frameworks.axolotl.shapes import Shape, shape_of
 from ftmigrate.frameworks.axolotl.strategies import Undecodable
+from ftmigrate.record import replace
 from ftmigrate.run.likeness import with_tokens
 from ftmigrate.run.rendering import (
     ChatFormat,

@@ -6,13 +6,13 @@ Files named are those of the releases spoken of.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from ftmigrate import schema
 from ftmigrate.document.model import Value
 from ftmigrate.frameworks.reader import Reader
 from ftmigrate.frameworks.table import ABSENT, Between, Entry, Field, Group, Keys, Private, Unread, reading
+from ftmigrate.record import record
 from ftmigrate.run.conditions import Condition, is_
 from ftmigrate.run.methods import SUPERVISED
 from ftmigrate.run.source import Decoded
@@ -186,7 +186,7 @@ REFUSED: tuple[Entry | Between, ...] = (
 # --- what a version does not take together ----------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Objection:
     """From a release on, a key is refused with what else the config says. value: only this one is."""
 
@@ -232,7 +232,7 @@ def objects(reader: Reader) -> Mapping[str, str]:
     }
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Refusal:
     """From a release on, what a config says as a whole is refused; why, and the nearest thing."""
 

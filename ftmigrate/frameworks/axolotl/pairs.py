@@ -16,11 +16,11 @@ counts what lies behind the prompt's own tokens. How the text is made (prompt_st
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from string import Formatter
 from typing import NamedTuple
 
 from ftmigrate.frameworks.axolotl.strategies import Undecodable
+from ftmigrate.record import replace
 from ftmigrate.run.rendering import ChatFormat, Column, Conversation, Item, Loss, Segment, Text, TurnFormat, When
 
 KEYS = ("path", "split", "type", "data_files", "revision", "field_messages", "field_chosen", "field_rejected")

@@ -7,8 +7,9 @@ tokenizer's EOS. A prompt style given as `TYPE:STYLE` takes the place of the typ
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import NamedTuple
+
+from ftmigrate.record import field, record, replace
 
 
 class Style(NamedTuple):
@@ -74,7 +75,7 @@ _UNKNOWN = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PromptType:
     """One named type.
 
@@ -167,7 +168,7 @@ TYPES: Mapping[str, PromptType] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Reflection:
     """The `reflection` types: the prompts, and the reply where output, reflection and corrected are all filled."""
 

@@ -172,7 +172,8 @@ def plugins(subject: Subject) -> Iterator[Finding]:
         close = get_close_matches(one, sorted(known), 1, 0.7)
         hint = f"; did you mean `{close[0]}`?" if close else "."
         message = f"`{one}` is no plugin of Axolotl {subject.version}{hint} The run stops when it is loaded."
-        yield subject.finding("AX010", ("plugins",), message)
+        fix = subject.replace_item(("plugins",), one, close[0]) if close else None
+        yield subject.finding("AX010", ("plugins",), message, fix=fix)
 
 
 @CHECKS("AX011")

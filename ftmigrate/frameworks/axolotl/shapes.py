@@ -7,7 +7,6 @@ turns are stand-ins, and only the same reference is equal to it. A tokenizer in 
 from __future__ import annotations
 
 import json
-from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
@@ -77,6 +76,8 @@ def _written(read: Entry, template: str, what: str, spliced: bool) -> Shape:
     if found is not None:
         closes = bool(found.format.suffix) and not found.format.keep_prefix_per_exchange
         return Shape(found.format, "a chat format written out in Jinja", marked=found.marked, closes_prompt=closes)
+    from hashlib import sha256
+
     mark = sha256(template.encode()).hexdigest()
     name = next((name for name, entry in catalogue().items() if entry["sha256"] == mark), None)
     return external(read, f"{what} (sha256 {mark[:12]}…)") if name is None else _named(read, name, spliced)

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ftmigrate.document.model import Path, Unresolved, Value
-from ftmigrate.frameworks.axolotl import dataset_types, datasets, older
+from ftmigrate.frameworks.axolotl import dataset_types, older
+from ftmigrate.frameworks.axolotl.entries import GLOBAL_KEYS
+from ftmigrate.frameworks.axolotl.entries import decode as decode_entry
 from ftmigrate.frameworks.reader import Reader
 from ftmigrate.frameworks.table import Sources, SourceSetting, Wanted
 from ftmigrate.run.rendering import Conversation, Rendering
@@ -20,13 +22,13 @@ def decode(reader: Reader) -> Sequence[Mapping[str, SourceSetting]]:
     listed = reader.value("datasets")
     if not isinstance(listed, list):
         return []
-    config = {key: reader.or_default(key) for key in datasets.GLOBAL_KEYS}
+    config = {key: reader.or_default(key) for key in GLOBAL_KEYS}
     config = {key: value for key, value in config.items() if value is not None}
     found = []
     for index, entry in enumerate(listed):
         if not isinstance(entry, dict):
             continue
-        said = datasets.decode(entry, config)
+        said = decode_entry(entry, config)
         refused = dataset_types.refused(entry, reader.version)
         if refused is not None:
             said = {name: Decoded(Unresolved(refused), d.args) if name in _TEXTS else d for name, d in said.items()}
@@ -86,6 +88,8 @@ def _leaves(reader: Reader, index: int, args: Sequence[str]) -> tuple[Path, ...]
 
 def write(wanted: Sequence[Mapping[str, Any]], told: Wanted) -> Mapping[str, Value]:
     """Keys for the wanted sources. A global key that the sources do not agree on is said by the first only."""
+    from ftmigrate.frameworks.axolotl import datasets
+
     keys: dict[str, Value] = {}
     entries: list[Value] = []
     for source in wanted:
@@ -96,4 +100,4 @@ def write(wanted: Sequence[Mapping[str, Any]], told: Wanted) -> Mapping[str, Val
     return {**keys, "datasets": entries}
 
 
-ENTRY = Sources(("datasets",), datasets.GLOBAL_KEYS, decode, write)
+ENTRY = Sources(("datasets",), GLOBAL_KEYS, decode, write)

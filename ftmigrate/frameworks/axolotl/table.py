@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
@@ -40,6 +39,7 @@ from ftmigrate.frameworks.table import (
     proven,
     reading,
 )
+from ftmigrate.record import replace
 from ftmigrate.run.conditions import Condition, View, both, is_, is_not
 from ftmigrate.run.methods import POLICY, PREFERENCE, SUPERVISED
 from ftmigrate.run.model import ALL_LINEAR, NODES, WORLD_SIZE, Claim, ClaimKind, External, Symbol
@@ -1080,27 +1080,39 @@ def _keys_of(version: str) -> frozenset[str]:
     return frozenset(pinned.keys("config")).union(*(pinned.keys(name) for name in pinned.names("plugin ")))
 
 
-def _unknown(version: str) -> Any:
-    """A key that a row names is known, unless it is one of other versions' schemas only."""
+@cache
+def _elsewhere() -> dict[str, list[Any]]:
+    """The keys of all versions, each with the ranges of versions that have it."""
     sections = schema.table("axolotl")["sections"]
     tops = [keys for name, keys in sections.items() if name == "config" or name.startswith("plugin ")]
-    elsewhere = {key: ranges for keys in tops for key, ranges in keys.items() if key}
-    named = {key for entry in _entries(version) for key in _top(entry)}
-    known = _keys_of(version) | (named - set(elsewhere))
+    return {key: ranges for keys in tops for key, ranges in keys.items() if key}
+
+
+def _unknown(version: str) -> Any:
+    """A key that a row names is known, unless it is one of other versions' schemas only."""
+    known = _keys_of(version)
 
     def claim(path: Path, _: Reader) -> Claim | None:
         if path[0] in known:
             return None
-        if path[0] not in elsewhere:
-            return Claim(ClaimKind.UNKNOWN, "Axolotl does not know this key and ignores it")
-        since, *_rest = elsewhere[str(path[0])][0]
-        until = elsewhere[str(path[0])][-1][1]
+        key = str(path[0])
+        elsewhere = _elsewhere().get(key)
+        if elsewhere is None:
+            named = key in _named(version)
+            return None if named else Claim(ClaimKind.UNKNOWN, "Axolotl does not know this key and ignores it")
+        since, until = elsewhere[0][0], elsewhere[-1][1]
         has = f"{since} on" if until is None else f"{since} until before {until}"
         return Claim(
             ClaimKind.UNKNOWN, f"Axolotl {version} does not know this key and ignores it: it is one from {has}"
         )
 
     return claim
+
+
+@cache
+def _named(version: str) -> frozenset[str]:
+    """The top-level keys that rows name."""
+    return frozenset(key for entry in _entries(version) for key in _top(entry))
 
 
 def _refuse(reader: Reader) -> str | None:

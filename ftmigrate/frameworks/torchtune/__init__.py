@@ -92,6 +92,7 @@ FRAMEWORK = Framework(
     writes=True,
     written=("0.6.1",),
     mark=r"_component_",
+    mark_word="_component_",
     launch=_launch,
     shipped=_shipped,
     shipped_hint=_shipped_hint,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from functools import cache
 from typing import Any
 
@@ -81,5 +80,7 @@ def hint(name: str, version: str) -> str:
     others = [other for other in schema.table(TABLE)["versions"] if name in configs(other)]
     if others:
         return f"torchtune {' and '.join(others)} ships one of that name: say --from torchtune@{others[-1]}"
+    from difflib import get_close_matches
+
     close = get_close_matches(name, configs(version), 1, 0.75)
     return f"did you mean {close[0]}?" if close else ""

@@ -12,17 +12,17 @@ everything they are masked in the Llama 3 tokenizer; in all others they share th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 
 from ftmigrate import schema
 from ftmigrate.document.model import Unresolved, Value
 from ftmigrate.frameworks.torchtune.older import before
+from ftmigrate.record import field, record, replace
 from ftmigrate.run.rendering import ChatFormat, Loss, TurnFormat
 
 MAIN = "main"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TokenizerFormat:
     """chat, loss: how messages become text without a prompt template, and how BOS and EOS are masked.
 
@@ -48,7 +48,7 @@ class TokenizerFormat:
         return {"bos": self.bos, "eos": self.eos}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Template:
     """A prompt template: text before and after the content, by role; a role not named is left as it is.
 

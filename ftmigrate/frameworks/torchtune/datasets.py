@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from ftmigrate import schema
@@ -21,6 +20,8 @@ from ftmigrate.frameworks.torchtune.chat_formats import (
     tokenizer_format,
 )
 from ftmigrate.frameworks.torchtune.older import before
+from ftmigrate.memo import remember
+from ftmigrate.record import field, record, replace
 from ftmigrate.run.display import to_text
 from ftmigrate.run.rendering import Column, Conversation, Loss, Rendering, Segment, Text, Turn, When
 from ftmigrate.run.source import Decoded, Location
@@ -40,7 +41,7 @@ class Kind(StrEnum):
     MULTIMODAL = "images and text"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Builder:
     """What a builder's code fixes.
 
@@ -155,6 +156,7 @@ def fails(component: str) -> str | None:
     return NOT_FROM_CONFIG.get(component) or (builder.fails or None if builder else None)
 
 
+@remember(256)
 def decode(
     component: str,
     args: Mapping[str, Value],
@@ -287,7 +289,7 @@ def _alpaca_prompt(instruction: str, given: str) -> tuple[Segment, ...]:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Reader:
     builder: Builder
     args: Mapping[str, Value]

@@ -7,13 +7,13 @@ torchtune/config/_parse.py (what else begins with `--` is refused), torch/distri
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from posixpath import basename
 
 from ftmigrate.document.model import Unresolved
 from ftmigrate.document.unknown import is_marked
 from ftmigrate.frameworks.launch import Launch
 from ftmigrate.frameworks.torchtune.recipes import METHODS
+from ftmigrate.record import field, record
 from ftmigrate.scripts.shell import Argument, Command
 
 # torchrun's options by whether a value follows; `-` and `_` are the same, and a beginning that is unique will do
@@ -31,7 +31,7 @@ _PRINTING = ("echo", "printf", "man", "which", "grep", "alias")
 _SUBCOMMANDS = ("torchtune._cli.tune", "torchtune._cli.tune:main")
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class _Options:
     """torchrun's options in front of the recipe."""
 

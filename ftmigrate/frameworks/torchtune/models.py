@@ -10,7 +10,6 @@ import json
 import os.path
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,13 +18,14 @@ from ftmigrate import schema
 from ftmigrate.document.model import Value
 from ftmigrate.frameworks.table import CannotSay
 from ftmigrate.frameworks.torchtune import catalogue
+from ftmigrate.record import field, record
 
 MODELS = "torchtune.models."
 VERSION = "0.6.1"
 _HF = "torchtune.training.FullModelHFCheckpointer"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Layout:
     """What goes with the builders of one package: the tokenizer with its files below the checkpoint directory."""
 
@@ -34,7 +34,7 @@ class Layout:
     model_type: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Known:
     """A model that can be built.
 

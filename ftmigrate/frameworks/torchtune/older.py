@@ -7,10 +7,10 @@ The rest answers for one version what the recipes of the time did. Files named a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 
 from ftmigrate import schema
 from ftmigrate.document.model import Unresolved, Value
+from ftmigrate.record import field, record, replace
 from ftmigrate.run.source import Decoded
 
 RENAMED: tuple[tuple[str, str, str], ...] = (
@@ -65,7 +65,7 @@ _SPLIT = ("alpaca_dataset", "alpaca_cleaned_dataset", "grammar_dataset", "samsum
 _CONVERSATIONS = {"sharegpt": "conversations", "openai": "messages"}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Form:
     """A dataset as later builders put it.
 

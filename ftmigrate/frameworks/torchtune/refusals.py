@@ -5,7 +5,6 @@ Which `raise` and `assert` statements there are: schemas/torchtune.checks.json, 
 
 from __future__ import annotations
 
-import string
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import PurePosixPath
@@ -75,7 +74,9 @@ def _placeholders(view: View, key: str) -> bool:
     if not isinstance(name, str):
         return False
     try:
-        return sum(field is not None for _, field, _, _ in string.Formatter().parse(name)) != 2
+        from string import Formatter
+
+        return sum(field is not None for _, field, _, _ in Formatter().parse(name)) != 2
     except ValueError:
         return True
 

@@ -6,7 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ftmigrate.document.model import Leaf, Span
 from ftmigrate.frameworks.torchtune import lint_refusals
+from ftmigrate.linter import edits
+from ftmigrate.linter.diagnostic import Fix
 from ftmigrate.linter.rules import ERROR, WARNING, Checks, Finding, Rule, RuleSet
 from ftmigrate.linter.subject import Subject
 
@@ -182,7 +185,18 @@ def offload_key(subject: Subject) -> Iterator[Finding]:
     leaf = subject.leaf("fsdp", "cpu_offload")
     if leaf is not None and not _reads(subject, "fsdp"):
         message = "`fsdp.cpu_offload` is read by no recipe: the parameters stay on the GPU. Write `fsdp_cpu_offload` at the top level."
-        yield subject.finding("TT009", leaf, message, key=True)
+        yield subject.finding("TT009", leaf, message, key=True, fix=_moved_up(subject, leaf))
+
+
+def _moved_up(subject: Subject, leaf: Leaf) -> Fix | None:
+    """`fsdp:` with nothing else below becomes the one key."""
+    section = subject.key_span(("fsdp",))
+    if len(subject.document.tree["fsdp"]) > 1 or "fsdp_cpu_offload" in subject.document.tree or leaf.span is None:  # type: ignore[arg-type]
+        return None
+    whole = Span(section.start, leaf.span.end)
+    if "#" in subject.text(whole) or "{" in subject.text(whole):
+        return None
+    return Fix((edits.replace(whole, f"fsdp_cpu_offload: {leaf.raw}"),), False, "write fsdp_cpu_offload")
 
 
 @CHECKS("TT010")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ftmigrate.document.model import Path, Unresolved, Value
 from ftmigrate.frameworks.reader import Reader
-from ftmigrate.frameworks.table import ABSENT, Sources, SourceSetting
-from ftmigrate.frameworks.torchtune import candidates, datasets, older
+from ftmigrate.frameworks.table import ABSENT, Sources, SourceSetting, Wanted
+from ftmigrate.frameworks.torchtune import datasets, older
 from ftmigrate.frameworks.torchtune.chat_formats import default_template
 from ftmigrate.run.model import NOT_APPLICABLE
 from ftmigrate.run.rendering import Rendering
@@ -110,10 +111,17 @@ def plain_text(reader: Reader) -> bool:
     return any(_is_plain(path) for path in paths)
 
 
+def write(wanted: Sequence[Mapping[str, Any]], told: Wanted) -> Mapping[str, Value]:
+    """Keys for the wanted sources."""
+    from ftmigrate.frameworks.torchtune import candidates
+
+    return candidates.write(wanted, told)
+
+
 ENTRY = Sources(
     ("dataset",),
     _TOKENIZER,
     decode,
-    candidates.write,
+    write,
     after=("method.name", "model.base", "model.architecture", "tokenizer.source"),
 )

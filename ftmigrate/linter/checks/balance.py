@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from posixpath import normpath
 from typing import TYPE_CHECKING, Any
 
-from ftmigrate.document.model import Leaf, Source, Unresolved, format_path
+from ftmigrate.document.model import Leaf, Path, Source, Unresolved, format_path
 from ftmigrate.linter import hub
 from ftmigrate.linter.rules import ERROR, Checks, Finding
 from ftmigrate.linter.subject import Subject, table
@@ -78,7 +78,8 @@ def targets(subject: Subject) -> Iterator[Finding]:
         whose = f"a layer of {model}" if hub.certain(model) else "a layer that a language model is known to have"
         hint = f"did you mean `{close[0]}`?" if close else f"it has {', '.join(sorted(known))}."
         message = f"`{name}` is not {whose}, so nothing is adapted there; {hint}"
-        yield subject.finding("FT109", leaf, message)
+        fix = subject.replace_item(leaf.path, name, close[0]) if close else None
+        yield subject.finding("FT109", leaf, message, fix=fix)
 
 
 @CHECKS("FT110")
@@ -159,28 +160,33 @@ def _conditional(framework: str, version: str) -> dict[str, list[tuple[Any, bool
     return found
 
 
+@lru_cache(maxsize=4096)
+def _only_conditional(framework: str, version: str, path: Path) -> tuple[Any, ...]:
+    """The entries that read a leaf, where all their settings are conditional; else none."""
+    known = _conditional(framework, version)
+    entries: list[tuple[Any, bool]] = []
+    name = ""
+    for part in path:
+        name = f"{name}.{part}" if name else str(part)
+        entries += known.get(name, ())
+    return tuple(entry for entry, _ in entries) if all(whole for _, whole in entries) else ()
+
+
 @CHECKS("FT106")
 def without_effect(subject: Subject) -> Iterator[Finding]:
     """Keys that say nothing but settings which do not apply to this run; one finding for all of one condition."""
     from ftmigrate.run import vocabulary
 
-    entries_of = _conditional(subject.framework.name, subject.version)
+    name, version = subject.framework.name, subject.version
     found: dict[str, list[Leaf]] = {}
     for leaf in subject.document.leaves.values():
-        value = leaf.value
-        if leaf.source is not Source.FILE or value in (None, False, 0, "") or value in ([], {}):
-            continue
-        entries: list[tuple[Any, bool]] = []
-        name = ""
-        for part in leaf.path:
-            name = f"{name}.{part}" if name else str(part)
-            entries += entries_of.get(name, ())
-        if not entries or not all(whole for _, whole in entries):
+        entries = _only_conditional(name, version, leaf.path)
+        if not entries or leaf.source is not Source.FILE or not leaf.value:
             continue
         if subject.reader.table.unknown(leaf.path, subject.reader) is not None:
             continue
         words = ""
-        for entry, _ in entries:
+        for entry in entries:
             conditions = [vocabulary.spec(path).when for path in entry.settings]
             failing = [one for one in conditions if one is not None and not one.holds(subject.reader)]
             if len(failing) < len(conditions):

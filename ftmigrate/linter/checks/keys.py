@@ -10,7 +10,7 @@ from ftmigrate.linter import rules, scopes, types
 from ftmigrate.linter.checks import unknown
 from ftmigrate.linter.diagnostic import Fix
 from ftmigrate.linter.rules import Checks, Finding
-from ftmigrate.linter.scopes import Scope
+from ftmigrate.linter.scopes import Joint, Scope
 from ftmigrate.linter.subject import Subject
 from ftmigrate.schema import SECTION, Facts
 
@@ -18,7 +18,6 @@ CHECKS = Checks()
 CODES = ("FT010", "FT011", "FT012", "FT013", "FT014", "FT015", "FT016", "FT017", "FT018", "FT019", "FT020", "FT021",
          "FT022", "FT023")  # fmt: skip
 _FALSY: tuple[Any, ...] = (None, False, 0, "", [], {})
-_SPECIAL = frozenset(("removed", "refused", "deprecated", "component"))
 _SHOWN = 8
 
 
@@ -64,31 +63,26 @@ class _Walk:
     def is_model(self, name: str) -> bool:
         return name.isidentifier() and bool(self.schema.keys(name))
 
-    def mapping(
-        self, node: Mapping[str, Value], scope: Scope, path: Path, also: Scope | None = None
-    ) -> Iterator[Finding]:
-        """A mapping against its scope; `also` is a second one, whose demands hold besides (a recipe's on a component)."""
-        keys = scope.keys
-        if also is not None and also.keys:
-            more = {key: facts if also.open else (*facts, *keys.get(key, ())) for key, facts in also.keys.items()}
-            keys = {**keys, **more}
+    def mapping(self, node: Mapping[str, Value], scope: Scope, path: Path) -> Iterator[Finding]:
+        """A mapping against its scope."""
+        return self.joint(node, Joint(scope, scope.keys, scope.required, scope.open), path)
+
+    def joint(self, node: Mapping[str, Value], joint: Joint, path: Path) -> Iterator[Finding]:
+        scope, keys, required, open_ = joint
         for key, value in node.items():
             here = (*path, key)
             if key in keys:
                 ways = keys[key]
-                if not types.surely(value, ways[0]) or not _SPECIAL.isdisjoint(ways[0]):
+                if not types.surely(value, ways[0]):
                     yield from self.known(key, value, ways, here, scope)
             elif not path and here in self.used:
                 continue
-            elif not (scope.open or (also is not None and also.open)):
+            elif not open_:
                 yield from self.strange(key, value, scope, keys, here)
             elif scope.component and scope.open:
                 yield from self.misspelt(key, scope, here)
-        for key in dict.fromkeys((*scope.required, *(also.required if also is not None else ()))):
-            names = (key, scope.prefix + key)
-            if (path, key) in self.meant:
-                continue
-            if not any(name in node for name in names):
+        for key in required:
+            if key not in node and scope.prefix + key not in node and (path, key) not in self.meant:
                 yield self.missing(key, scope, path)
 
     # --- keys that nobody has here --------------------------------------------------------------------------------
@@ -204,16 +198,12 @@ class _Walk:
                 message = f"`{selector}` is a dotted path such as torch.optim.AdamW, not {_shown(name)}."
                 yield self.subject.finding("FT017", (*path, selector), message)
             return
-        scope = scopes.component(*self.at, self.layout, name)
-        if scope is None:
+        parent = ".".join(part for part in path if isinstance(part, str))
+        joint = scopes.joint(*self.at, self.layout, name, self.subject.recipe, parent)
+        if joint is None:
             yield from unknown.component(self.subject, name, (*path, selector))
             return
-        demands = None
-        if self.subject.recipe is not None and isinstance(path[0], str):
-            parent = ".".join(str(part) for part in path if isinstance(part, str))
-            demands = scopes.recipe(*self.at, self.layout.root, self.subject.recipe, parent)
-            demands = demands._replace(required=tuple(one for one in demands.required if one in scope.keys))
-        yield from self.mapping(value, scope, path, demands)
+        yield from self.joint(value, joint, path)
 
     def _takes_component(self, key: str) -> bool:
         facts = self.schema.keys(self.layout.root + (self.subject.recipe or "")).get(key, {})

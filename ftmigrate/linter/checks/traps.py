@@ -25,19 +25,20 @@ _WHOLE = frozenset(("int", "float"))
 def scalars(subject: Subject) -> Iterator[Finding]:
     """Every plain scalar of the file whose text reads otherwise than it looks."""
     for leaf in subject.document.leaves.values():
-        raw, value = leaf.raw, leaf.value
-        if leaf.source is not Source.FILE or not raw or raw[0] in "'\"|>[{$" or isinstance(value, list | dict):
+        value = leaf.value
+        if leaf.source is not Source.FILE:
             continue
         if isinstance(value, str):
-            if raw in _NONE:
+            if value in _NONE and leaf.raw == value:
                 yield from _none(subject, leaf)
-            elif raw[-1].isdecimal() and _NUMBER.match(raw):
+            elif value[-1:].isdecimal() and _NUMBER.match(value) and leaf.raw == value:
                 yield from _text_number(subject, leaf)
         elif isinstance(value, bool):
-            if raw.lower() in _WORDS:
+            if leaf.raw.lower() in _WORDS:
                 yield from _word(subject, leaf)
         elif isinstance(value, int | float):
-            if raw[0] in "+-0" and _OCTAL.match(raw):
+            raw = leaf.raw
+            if raw[:1] in "+-0" and _OCTAL.match(raw):
                 yield _octal(subject, leaf)
             elif ":" in raw and _SEXAGESIMAL.match(raw):
                 yield _sexagesimal(subject, leaf)

@@ -14,7 +14,7 @@ from ftmigrate.linter.diagnostic import Diagnostic, Edit, Fix
 from ftmigrate.linter.formats import Report
 from ftmigrate.linter.rules import Rule, every
 
-SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/os/schemas/sarif-schema-2.1.0.json"
+SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 HOME = "https://github.com/ftmigrate/ftmigrate"
 _LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "note"}
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
+from ftmigrate.record import record
 from ftmigrate.verify.probe import framework_directory
 
 NAME = re.compile(r"(?P<framework>[a-z0-9_]+)-(?P<version>[^-]+)-(?P<level>[a-z]+)\.txt")
@@ -20,7 +20,7 @@ class LockError(Exception):
     """There is no lock for what is asked, or it cannot be read."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Lock:
     framework: str
     version: str

@@ -7,7 +7,6 @@ What each looks for is written here, by hand; `UNCOVERED` names those that are n
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -18,6 +17,7 @@ from ftmigrate.frameworks.axolotl.validators.model import ADAPTERS
 from ftmigrate.frameworks.axolotl.validators.rewrites import PREPARED, REWRITES
 from ftmigrate.frameworks.axolotl.validators.settled import Settled
 from ftmigrate.frameworks.checks import Check, Found, Plain, Rewrite, find, gate
+from ftmigrate.record import record
 
 SCHEMA = "schema"
 CHECKS: tuple[Check, ...] = (*data.CHECKS, *training.CHECKS, *model.CHECKS, *runs.CHECKS, *plugins.CHECKS)
@@ -70,7 +70,7 @@ PARTLY = {
 """What validators with rows look for on the machine besides."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Step:
     """A validator with what is known of it."""
 
@@ -143,7 +143,7 @@ class Noted(dict[str, Any]):
         self.touched.add(key)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Setting:
     """What is the same for all configs of a release with the same plugins."""
 
@@ -161,7 +161,7 @@ class Setting:
 
     def views(self, data: Mapping[str, Any]) -> tuple[Plain, Settled]:
         sections = [str(about["section"]) for about in self.known.values()]
-        return Plain(data), Settled(data, schema.load("axolotl", self.version), sections, (ADAPTERS,))
+        return Plain(data), Settled(data, self.version, sections, (ADAPTERS,))
 
 
 @cache

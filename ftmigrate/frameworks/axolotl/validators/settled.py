@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from ftmigrate.document.model import Unresolved
 from ftmigrate.frameworks.checks import MAPPINGS, Undecided
-from ftmigrate.schema import Facts, Schema
+from ftmigrate.schema import Facts, load
 
 _TRUE = ("true", "t", "yes", "y", "on", "1")
 _FALSE = ("false", "f", "no", "n", "off", "0")
@@ -17,14 +18,14 @@ class Settled:
     """Reads what `data` holds now, so that rewrites of it are seen. `made_up` are keys of ours in it."""
 
     def __init__(
-        self, data: Mapping[str, Any], pinned: Schema, plugins: Sequence[str], made_up: Sequence[str] = ()
+        self, data: Mapping[str, Any], version: str, plugins: Sequence[str], made_up: Sequence[str] = ()
     ) -> None:
-        self.data, self.pinned, self.made_up = data, pinned, made_up
-        self.top = [pinned.keys(section) for section in ("config", *plugins)]
+        self.data, self.version, self.made_up = data, version, made_up
+        self.top = ("config", *plugins)
 
     def get(self, key: str) -> Any:
         head, *rest = key.split(".")
-        facts = _facts(self.top, head)
+        facts = _facts(self.version, self.top, head)
         if facts is None and head in self.data and head not in self.made_up:
             return None  # Axolotl drops keys that it does not know
         value = self._value(self.data, head, facts)
@@ -34,7 +35,7 @@ class Settled:
                 value = self._plain(value, part)
                 continue
             sections = [*([facts["ref"]] if "ref" in facts else ()), *facts.get("refs", ())]
-            facts = _facts([self.pinned.keys(section) for section in sections], part)
+            facts = _facts(self.version, tuple(sections), part)
             value = self._value(value, part, facts) if isinstance(value, Mapping) else None
         return value
 
@@ -52,9 +53,10 @@ class Settled:
         return value
 
 
-def _facts(sections: Sequence[Mapping[str, Facts]], key: str) -> Facts | None:
+@lru_cache(maxsize=4096)
+def _facts(version: str, sections: tuple[str, ...], key: str) -> Facts | None:
     for section in sections:
-        found = section.get(key)
+        found = load("axolotl", version).keys(section).get(key)
         if found is not None and "removed" not in found:
             return found
     return None
@@ -64,7 +66,7 @@ def _read(value: Any, kind: str) -> Any:
     """A text that stands for a boolean or a number, as pydantic reads it."""
     if not isinstance(value, str) or kind == "any":
         return value
-    parts = [part.strip() for part in kind.split("|")]
+    parts = kind.split(" | ")
     if "str" in parts:
         return value
     if "bool" in parts and value.lower() in (*_TRUE, *_FALSE):
