@@ -7,7 +7,7 @@ import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ftmigrate import schema
 
@@ -49,6 +49,7 @@ class Framework:
     by its name, at a version and with overrides; shipped_hint what may have been meant where there is none. edit
     rewrites a config's own text into one that reads as a wanted tree (`document.edit.rewrite` in its dialect), which
     makes its configs upgradable. rules gives the lint rules of its own.
+    architecture gives the config.json of a base model that its catalogue knows by name, seen from a config's path.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Framework:
     layout: schema.Layout = field(default_factory=schema.Layout)
     edit: Editor | None = None
     rules: Callable[[], RuleSet] | None = None
+    architecture: Callable[[str, str], Mapping[str, Any] | None] | None = None
 
     def versions(self) -> list[str]:
         return schema.versions(self.name)
