@@ -116,7 +116,7 @@ def memory(args: argparse.Namespace, *sides: tuple[Document, Run, Framework, str
     def say(line: str) -> None:
         print(line, file=sys.stderr)
 
-    configs = [Config(plain(document.tree), *more, near=document.name) for document, *more in sides]
+    configs = [Config(plain(side[0].tree), side[1], side[2], side[3], side[0].name) for side in sides]
     return check(configs, Options(args.row_length, args.all_layers, say))
 
 

@@ -13,9 +13,10 @@ from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from typing import Any
 
-import torch
-from torch.utils._python_dispatch import TorchDispatchMode, is_traceable_wrapper_subclass
-from torch.utils._pytree import tree_leaves
+torch: Any = import_module("torch")
+dispatch: Any = import_module("torch.utils._python_dispatch")
+is_traceable_wrapper_subclass: Callable[[Any], bool] = dispatch.is_traceable_wrapper_subclass
+tree_leaves: Callable[[Any], list[Any]] = import_module("torch.utils._pytree").tree_leaves
 
 KINDS = ("weights", "gradients", "optimizer", "logits", "activations", "step", "paged")
 """weights: parameters and buffers. logits: what has the vocabulary as its last dimension, and gradients for it.
@@ -25,7 +26,7 @@ PHASES = ("forward", "backward", "optimizer")
 STEPS = 2  # the optimizer's states are made in the first
 
 
-class Tracker(TorchDispatchMode):
+class Tracker(dispatch.TorchDispatchMode):  # type: ignore[misc]
     """Counts the bytes of live storages by kind. `peaks`: for each phase the largest sum, split by kind."""
 
     def __init__(self, vocabulary: int | None = None) -> None:
@@ -212,7 +213,7 @@ SIZED = {
 STATES, BLOCK, SMALLEST, PAGED_FROM = 2, 256, 4096, 100_000
 
 
-class Sized(torch.optim.Optimizer):
+class Sized(torch.optim.Optimizer):  # type: ignore[misc]
     """States of the sizes that an optimizer with a kernel of its own has: 32 bit, or 8 bit with a scale a block.
 
     Small tensors stay at 32 bit, and only large ones are paged. The kernel needs nothing besides.
@@ -235,7 +236,7 @@ class Sized(torch.optim.Optimizer):
                 state[name] = torch.empty(count, dtype=torch.uint8 if small else torch.float32)
                 if small:
                     state[f"scale {name}"] = torch.empty(math.ceil(count / BLOCK), dtype=torch.float32)
-        return None
+        return
 
 
 def sized(name: str) -> type[Sized]:

@@ -94,17 +94,18 @@ class Division:
 
 def division(run: Run) -> Division:
     """Raises NotDivided."""
-    strategy, devices = run["parallel.strategy"], run["parallel.world_size"]
+    strategy, devices = str(run["parallel.strategy"]), run["parallel.world_size"]
     for path in ("parallel.tensor", "parallel.context"):
-        if isinstance(run[path], int) and run[path] > 1:
-            raise NotDivided(f"{path} {run[path]}: how activations are spread is not reckoned")
+        size = run[path]
+        if isinstance(size, int) and size > 1:
+            raise NotDivided(f"{path} {size}: how activations are spread is not reckoned")
     if strategy == "single":
         return Division("single", 1, (), (), True, ())
     if not isinstance(devices, int):
         raise NotDivided("the number of devices is not known: tell it with --world-size N")
     stage = run["parallel.zero_stage"]
-    kind = stage if strategy == "deepspeed" else strategy
-    if kind not in SHARED:
+    kind: object = stage if strategy == "deepspeed" else strategy
+    if not isinstance(kind, int | str) or kind not in SHARED:
         raise NotDivided(f"how {strategy} spreads memory is not known here")
     shared = SHARED[kind]
     replicas = run["parallel.replicate"]

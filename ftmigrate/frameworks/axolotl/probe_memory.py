@@ -110,7 +110,8 @@ class Traced:
 
         loading.ModelLoader._load_model_from_pretrained = made
         loading.ModelLoader._load_model_from_config = made
-        import_module("axolotl.loaders.adapter").reinit_lora_from_seed = lambda *_, **__: 0
+        adapter: Any = import_module("axolotl.loaders.adapter")
+        adapter.reinit_lora_from_seed = lambda *_, **__: 0
         model, _ = loading.ModelLoader(cfg, _Tokenizer(vocabulary)).load()
         if cfg.unfrozen_parameters:
             import_module("axolotl.utils.freeze").freeze_layers_except(model, cfg.unfrozen_parameters)
