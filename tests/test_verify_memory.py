@@ -123,6 +123,13 @@ def test_what_is_offloaded_is_not_on_the_device() -> None:
     assert (found["weights"], found["gradients"], found["optimizer"]) == (0, 0, 0)
 
 
+def test_divided_peaks_keep_their_activations() -> None:
+    kept = Division("fsdp2", 8, ("weights",), (), True, ()).apply(
+        {"weights": 800.0, "activations": 5.0}, {"weights": 800.0, "trained_bytes": 0.0, "trained": 0.0, "states": 0.0},
+        10.0, 80, {})  # fmt: skip
+    assert kept == {"weights": 100.0, "activations": 5.0, "communication": 20 * 7 / 8}
+
+
 @pytest.mark.parametrize(
     "settings",
     [{"parallel__strategy": "fsdp2", "parallel__world_size": "W"}, {"parallel__tensor": 2},
@@ -366,10 +373,10 @@ def probes() -> Iterator[dict[str, Probe]]:
 TINY = ("model.num_layers=6", "model.vocab_size=2048", "tokenizer.max_seq_len=128")
 
 
-def target(of: tuple[str, ...] = TINY, folder: Path | None = None, **changes: Any) -> Config:
+def target(folder: Path | None = None, **changes: Any) -> Config:
     """The conversion of the base config with overrides, with some keys changed; its model's config.json in `folder`."""
     framework, first = registry.get(TARGET[0]), registry.get(SOURCE[0])
-    document = first.parse(BASE.read_bytes(), str(BASE), of)
+    document = first.parse(BASE.read_bytes(), str(BASE), TINY)
     context = Context("lora_finetune_single_device", 1)
     made = convert(document, (first, SOURCE[1]), (framework, TARGET[1]), context, "made.yaml")
     (text,) = made.files.values()
@@ -394,14 +401,34 @@ def estimated(config: Config, probes: dict[str, Probe], **options: Any) -> Estim
     return memory_level.estimate(config, probes[config.framework.name], Options(**options))
 
 
-def test_extrapolated_layers_are_as_traced_layers(probes: dict[str, Probe], tmp_path: Path) -> None:
-    for config in (source(TINY), target(folder=tmp_path)):
-        found = estimated(config, probes, all_layers=True)
-        assert found.layers == 6
-        assert found.total == pytest.approx(found.whole, rel=1e-6)
+def traced(config: Config, probes: dict[str, Probe], layers: int | None = 2) -> dict[str, Any]:
+    """One trace of a config in which rows have 128 tokens."""
+    answer = probes[config.framework.name].request(
+        "memory", config=config.tree, recipe=config.run.recipe, layers=[layers], rows=2, length=128, packed=False,
+        architecture=ARCHITECTURE,
+    )  # fmt: skip
+    assert answer["ok"], answer
+    found: dict[str, Any] = answer["traces"][0]
+    return found
 
 
-def test_torchtune_s_model_on_fake_and_on_real_tensors(probes: dict[str, Probe]) -> None:
+def most(found: Mapping[str, Any], part: str) -> int:
+    return int(max(split[part] for split in found["peaks"].values()))
+
+
+@pytest.fixture(scope="session")
+def plain_target(probes: dict[str, Probe]) -> dict[str, Any]:
+    return traced(target(), probes)
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_extrapolated_layers_are_as_traced_layers(side: str, probes: dict[str, Probe], tmp_path: Path) -> None:
+    found = estimated(source(TINY) if side == "source" else target(folder=tmp_path), probes, all_layers=True)
+    assert found.layers == 6
+    assert found.total == pytest.approx(found.whole, rel=1e-6)
+
+
+def test_torchtune_s_model_on_fake_and_on_real_tensors() -> None:
     request = {"config": source((*TINY, "enable_activation_checkpointing=true")).tree, "packed": False, "rows": 2,
                "recipe": "lora_finetune_single_device", "length": 128, "layers": [None]}  # fmt: skip
     probe = VERIFY.parent / "frameworks" / "torchtune" / "probe_memory.py"
@@ -410,28 +437,41 @@ def test_torchtune_s_model_on_fake_and_on_real_tensors(probes: dict[str, Probe])
     assert found["fake"]["trained"] == 6 * 8 * (2 * 64 + 64 + 32 + 2 * 64)
 
 
-def test_a_conversion_of_a_small_model_fits_where_the_source_does(probes: dict[str, Probe], tmp_path: Path) -> None:
-    one, other = estimated(source(TINY), probes), estimated(target(folder=tmp_path), probes)
-    for part in ("gradients", "optimizer"):
-        assert one.phases["optimizer"][part] == pytest.approx(other.phases["optimizer"][part], rel=0.01)
-    rotary = 2048 * 8 * 2 * 4  # torchtune keeps a table of positions
-    assert one.split["weights"] - other.split["weights"] == pytest.approx(rotary, abs=100)
+def test_a_conversion_of_a_small_model_holds_what_the_source_holds(
+    probes: dict[str, Probe], plain_target: dict[str, Any]
+) -> None:
+    one = traced(source(TINY), probes)
+    assert one["trained"] == plain_target["trained"]
+    assert one["states"] == pytest.approx(plain_target["states"], abs=COUNTERS)
+    positions = 2 * 2048 * 8 * 2 * 4  # torchtune's layers keep a table each
+    assert one["weights"] - plain_target["weights"] == pytest.approx(positions, abs=1000)
 
 
-def test_4_bit_weights_take_half_a_byte_and_their_scales(probes: dict[str, Probe], tmp_path: Path) -> None:
-    plain_, stored = (estimated(target(folder=tmp_path, **more), probes) for more in
-                      ({}, {"adapter": "qlora", "load_in_4bit": True}))  # fmt: skip
-    linear = 6 * (2 * 64 * 64 + 2 * 64 * 32 + 3 * 64 * 256)
+def test_4_bit_weights_take_half_a_byte_and_their_scales(
+    probes: dict[str, Probe], plain_target: dict[str, Any]
+) -> None:
+    stored = traced(target(adapter="qlora", load_in_4bit=True), probes)
+    linear = 2 * (2 * 64 * 64 + 2 * 64 * 32 + 3 * 64 * 256)
     saved = linear * (4 - 0.5 - 1 / 64 - 4 / (64 * 256))
-    assert plain_.split["weights"] - stored.split["weights"] == pytest.approx(saved, rel=0.01)
+    assert plain_target["weights"] - stored["weights"] == pytest.approx(saved, rel=0.01)
 
 
-def test_checkpointing_and_precision_change_the_target_s_figure(probes: dict[str, Probe], tmp_path: Path) -> None:
-    base = estimated(target(folder=tmp_path), probes)
-    lighter = estimated(target(folder=tmp_path, gradient_checkpointing=True), probes)
-    assert lighter.split["activations"] < base.split["activations"] / 2
-    half = estimated(target(folder=tmp_path, bf16=True), probes)
-    assert half.split["weights"] < base.split["weights"]
+def test_checkpointing_changes_the_target_s_activations(probes: dict[str, Probe], plain_target: dict[str, Any]) -> None:
+    lighter = traced(target(gradient_checkpointing=True), probes)
+    assert most(lighter, "activations") < most(plain_target, "activations") / 1.5
+
+
+def test_a_fused_loss_keeps_no_logits(probes: dict[str, Probe], plain_target: dict[str, Any]) -> None:
+    plugin = "axolotl.integrations.liger.LigerPlugin"
+    fused = traced(target(plugins=[plugin], liger_fused_linear_cross_entropy=True), probes)
+    assert most(plain_target, "logits") >= 2 * 2 * 128 * 2048 * 4
+    assert most(fused, "logits") < most(plain_target, "logits") / 4
+    assert fused["trained"] == plain_target["trained"]
+
+
+def test_half_precision_halves_the_target_s_weights(probes: dict[str, Probe], plain_target: dict[str, Any]) -> None:
+    half = traced(target(bf16=True), probes)
+    assert half["weights"] == pytest.approx(plain_target["weights"] / 2, rel=0.05)
 
 
 def test_a_model_that_is_not_known_gives_no_figure(probes: dict[str, Probe]) -> None:
@@ -460,10 +500,3 @@ def test_the_command_prints_a_figure(
     assert told["data"]["source"]["bytes"] == sum(
         size for part, size in told["data"]["source"]["split"].items() if part != "paged"
     )
-
-
-def test_divided_peaks_keep_their_activations() -> None:
-    kept = Division("fsdp2", 8, ("weights",), (), True, ()).apply(
-        {"weights": 800.0, "activations": 5.0}, {"weights": 800.0, "trained_bytes": 0.0, "trained": 0.0, "states": 0.0},
-        10.0, 80, {})  # fmt: skip
-    assert kept == {"weights": 100.0, "activations": 5.0, "communication": 20 * 7 / 8}

@@ -202,6 +202,18 @@ def measure(
     }
 
 
+def traces(
+    apart: Callable[..., Any], layers: Iterable[int | None], trace: Callable[[int | None], Any]
+) -> dict[str, Any]:
+    """`trace` for each number of layers (None: all), each in a process of its own, for it changes what it imports."""
+    gc.collect()
+    gc.freeze()  # what is imported is not looked through each time garbage is collected
+    try:
+        return {"traces": [apart(lambda n=n: trace(n)) for n in layers]}
+    finally:
+        gc.unfreeze()
+
+
 # --- what is not traced as it is -----------------------------------------------------------------------------------
 
 # optimizers of packages with kernels of their own: bits of a state, whether the host's memory may hold it
@@ -252,6 +264,34 @@ def as_on_gpu(optimizer: Any) -> None:
     for group in optimizer.param_groups:
         if "foreach" in group and group["foreach"] is None and not group.get("fused"):
             group["foreach"] = True
+
+
+def fused_loss(logits_kept: bool) -> Callable[[Any, Any], Any]:
+    """Output layer and cross entropy in one kernel: hidden states and the layer's weight to a loss.
+
+    Gradients are all that such kernels keep. logits_kept: some of the logits at a time, in 16 and in 32 bit, in as many
+    chunks as the vocabulary is larger than the width.
+    """
+
+    class Fused(torch.autograd.Function):  # type: ignore[misc]
+        @staticmethod
+        def forward(ctx: Any, hidden: Any, weight: Any) -> Any:
+            ctx.save_for_backward(hidden, weight)
+            made = [torch.empty_like(one) if one.requires_grad else None for one in (hidden, weight)]
+            ctx.made = made if logits_kept else None
+            if logits_kept:
+                count, size = hidden.numel() // hidden.shape[-1], math.ceil(weight.shape[0] / weight.shape[1])
+                rows = 1 << (math.ceil(count / size) - 1).bit_length()
+                logits = torch.empty(min(rows, count), weight.shape[0], dtype=hidden.dtype)
+                logits.float()
+            return torch.zeros((), dtype=torch.float32)
+
+        @staticmethod
+        def backward(ctx: Any, _: Any) -> Any:
+            kept = zip(ctx.saved_tensors, ctx.needs_input_grad, strict=True)
+            return tuple(ctx.made or [torch.empty_like(one) if wanted else None for one, wanted in kept])
+
+    return lambda hidden, weight: Fused.apply(hidden, weight)
 
 
 def offloaded() -> Any:

@@ -36,7 +36,6 @@ class Traced:
         self.request, self.shared, self.layers = request, shared, layers
         self.torch = import_module("torch")
         self.config: dict[str, Any] = json.loads(json.dumps(request["config"]))
-        self.notes: list[str] = []
         self.losses = [key for key in _FUSED_LOSS if self.config.get(key)]
 
     def trace(self) -> dict[str, Any]:
@@ -49,7 +48,33 @@ class Traced:
                 step = self._step(model, cfg)
                 result = self.shared.measure(model, self._forward(model, cfg), step, vocabulary)
             os.chdir("/")
-        return {"layers": self.layers or total, "all": total, "notes": self.notes, **result}
+        return {
+            "layers": self.layers or total,
+            "all": total,
+            "notes": self._notes(),
+            "upcast": self._upcast(cfg),
+            **result,
+        }
+
+    def _notes(self) -> list[str]:
+        """What is traced as something else."""
+        given, notes = self.request["config"], []
+        if given.get("attn_implementation") in _FLASH or given.get("flash_attention"):
+            notes.append("flash attention is traced as torch's own, which keeps the same tensors")
+        if given.get("adapter") and any(given.get(key) is not False for key in _KERNELS):
+            notes.append("fused LoRA kernels are traced as plain layers, which keep more")
+        if self.losses:
+            notes.append(f"{self.losses[0]} is reckoned: no logits but those of one chunk")
+        if any("liger" in key and key not in _FUSED_LOSS for key in given):
+            notes.append("Liger's other kernels are traced as plain layers, which keep more")
+        if given.get("activation_offloading"):
+            notes.append("offloaded activations come back one at a time")
+        return notes
+
+    def _upcast(self, cfg: Any) -> bool:
+        """Whether sharded training keeps trained weights in fp32, as accelerate has it in mixed precision."""
+        sharded = any(self.request["config"].get(key) for key in ("fsdp", "fsdp_config"))
+        return bool(sharded and (cfg.bf16 or cfg.bfloat16 or cfg.fp16) and not cfg.load_in_4bit)
 
     def _architecture(self) -> tuple[int, int]:
         """The model's config.json with as many layers as wanted."""
@@ -120,8 +145,20 @@ class Traced:
                 gradient_checkpointing_kwargs=cfg.gradient_checkpointing_kwargs or {"use_reentrant": False}
             )
         model.train()
+        if self.losses:
+            self._fuse(model)
         self._mixed(model, cfg)
         return model
+
+    def _fuse(self, model: Any) -> None:
+        """The output layer hands on what it gets, and the loss takes it with the layer's weight."""
+        base = model.get_base_model() if hasattr(model, "get_base_model") else model
+        head = base.get_output_embeddings()
+        if type(head) is not self.torch.nn.Linear:
+            raise ValueError(f"{self.losses[0]} with an adapter on the output layer is not traced")
+        loss = self.shared.fused_loss(self.losses[0].startswith("liger"))
+        head.forward = lambda hidden: hidden
+        base.loss_function = lambda logits, labels, **_: loss(logits, head.weight)
 
     def _mixed(self, model: Any, cfg: Any) -> None:
         """What the trainer's accelerate does to a model in mixed precision."""
@@ -252,7 +289,13 @@ def _stored(torch: Any, base: Any, bits: int) -> Any:
 
 def memory(request: dict[str, Any], inside: Any, shared: Any) -> dict[str, Any]:
     """The traces for each number of layers (null: all)."""
-    for name in ("axolotl.cli.config", "axolotl.loaders.model", "peft", "accelerate", "bitsandbytes"):
+    if request.get("architecture") is None:
+        raise ValueError(
+            f"the sizes of {request['config'].get('base_model')} are not known here: put its config.json into the directory "
+            "that base_model names, or download it (hf download MODEL config.json)"
+        )
+    for name in ("axolotl.cli.config", "axolotl.loaders.model", "axolotl.loaders.adapter", "peft", "accelerate",
+                 "bitsandbytes", "transformers.trainer", "transformers.models.llama.modeling_llama"):  # fmt: skip
         import_module(name)
-    traces = [inside.apart(lambda n=n: Traced(request, shared, n).trace()) for n in request["layers"]]
-    return {"traces": traces}
+    found: dict[str, Any] = shared.traces(inside.apart, request["layers"], lambda n: Traced(request, shared, n).trace())
+    return found

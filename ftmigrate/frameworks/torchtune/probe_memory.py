@@ -153,8 +153,10 @@ def _frozen(quantize: Callable[..., Any]) -> Callable[..., None]:
 
 def memory(request: dict[str, Any], inside: Any, shared: Any) -> dict[str, Any]:
     """The traces for each number of layers (null: all)."""
+    for name in ("config", "training", "modules.peft", "modules.loss", "models"):
+        import_module(f"torchtune.{name}")
     recipe = str(request.get("recipe"))
     if not re.fullmatch(RECIPES, recipe):
         raise ValueError(f"memory of the recipe {recipe} is not traced: only of full and LoRA fine-tuning")
-    traces = [inside.apart(lambda n=n: Traced(request, shared, n).trace()) for n in request["layers"]]
-    return {"traces": traces}
+    found: dict[str, Any] = shared.traces(inside.apart, request["layers"], lambda n: Traced(request, shared, n).trace())
+    return found
