@@ -212,7 +212,7 @@ def test_sources_share_the_first_ones_prompt_template() -> None:
 
 # --- which model ------------------------------------------------------------------------------------------------
 
-_THERE = {own: name for name, own in models._SIZES.items()}
+_THERE = {own: name for name, own in models.SIZES.items()}
 _TYPES = {package: kind for kind, (packages, _) in models._PACKAGES.items() for package in packages}
 
 

@@ -13,10 +13,11 @@ from ftmigrate import __version__
 from ftmigrate.cli.common import Paint, add_command_option, add_source_options, context, print_warnings
 from ftmigrate.files import write_atomically
 from ftmigrate.frameworks.reader import Context
-from ftmigrate.verify.levels import LEVELS, Outcome, Result, differences, status, verify
-from ftmigrate.verify.results import PAIRED
+from ftmigrate.verify.levels import LEVELS, Outcome, Result, differences, included, status, verify
+from ftmigrate.verify.results import APART, PAIRED
 
 if TYPE_CHECKING:
+    from ftmigrate.api import Input
     from ftmigrate.document.model import Document
     from ftmigrate.frameworks.registry import Framework
     from ftmigrate.run.model import Run
@@ -26,7 +27,7 @@ _COLOURS = {Outcome.PASSED: "green", Outcome.DIFFERS: "red", Outcome.NOT_RUN: "y
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", metavar="SOURCE", help="the config that was converted")
-    parser.add_argument("other", metavar="TARGET", help="what it was converted to")
+    parser.add_argument("other", metavar="TARGET", nargs="?", help="what it was converted to (level memory: optional)")
     parser.add_argument("--from", dest="source", metavar="NAME[@VERSION]", help="SOURCE's framework")
     parser.add_argument("--to", dest="target", metavar="NAME[@VERSION]", help="TARGET's framework")
     parser.add_argument("--level", choices=LEVELS, default=LEVELS[0], help="how deep (default: schema)")
@@ -36,6 +37,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device", choices=("cpu", "cuda"), default="cpu", help="where to train (default: cpu, in fp32)"
     )
+    parser.add_argument("--row-length", type=int, metavar="N",
+                        help="level memory: tokens of a row that is not packed (default: the longest allowed, or 2048)")  # fmt: skip
+    parser.add_argument("--all-layers", action="store_true", help="level memory: trace all layers beside the few")
     add_source_options(parser)
     add_command_option(parser)
     parser.add_argument("--report", metavar="FILE", help="write what was found as JSON")
@@ -45,7 +49,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from ftmigrate import api
 
+    if args.other is None and args.level not in APART:
+        print(f"level {args.level} compares two configs: name the TARGET", file=sys.stderr)
+        return 2
     source = api.load(args.path, args.source, args.overrides, args.number)
+    if args.other is None:
+        return alone(args, source)
     target = api.load(args.other, args.target)
     for document in (source.document, target.document):
         print_warnings(document)
@@ -55,13 +64,14 @@ def run(args: argparse.Namespace) -> int:
     told = context(args)
     before = source.run(told)
     after = target.run(Context(world_size=args.world_size, rows=args.rows))
-    results = verify(target.document, after, target.framework, target.version, args.level)
-    results += pairs(
+    sides = (
         (source.document, before, source.framework, source.version),
         (target.document, after, target.framework, target.version),
-        args.level,
-        args.steps,
     )
+    results = verify(target.document, after, target.framework, target.version, args.level)
+    results += pairs(*sides, args.level, args.steps)
+    if args.level in APART:
+        results.append(memory(args, *sides))
     lost = differences(before, after)
     if args.report or args.html:
         report = {
@@ -80,6 +90,36 @@ def run(args: argparse.Namespace) -> int:
     return status(results)
 
 
+def alone(args: argparse.Namespace, source: Input) -> int:
+    """A level that one config is enough for."""
+    print_warnings(source.document)
+    found = source.run(context(args))
+    result = memory(args, (source.document, found, source.framework, source.version))
+    if args.report or args.html:
+        side = {"path": args.path, "framework": found.framework, "version": found.version}
+        report = {
+            "ftmigrate": __version__,
+            "source": side,
+            "target": None,
+            "levels": [result.json()],
+            "differences": [],
+        }
+        write_report(report, args.report, args.html)
+    print_results([result])
+    return status([result])
+
+
+def memory(args: argparse.Namespace, *sides: tuple[Document, Run, Framework, str]) -> Result:
+    from ftmigrate.verify.memory_level import Config, Options, check
+    from ftmigrate.verify.trial import plain
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr)
+
+    configs = [Config(plain(side[0].tree), side[1], side[2], side[3], side[0].name) for side in sides]
+    return check(configs, Options(args.row_length, args.all_layers, say))
+
+
 def pairs(
     source: tuple[Document, Run, Framework, str],
     target: tuple[Document, Run, Framework, str],
@@ -87,7 +127,7 @@ def pairs(
     steps: int = 20,
 ) -> list[Result]:
     """The levels up to `level` that run both sides."""
-    wanted = [name for name in LEVELS[: LEVELS.index(level) + 1] if name in PAIRED]
+    wanted = [name for name in included(level) if name in PAIRED]
     if not wanted:
         return []
     from ftmigrate.verify.pair import Config, Options, compare

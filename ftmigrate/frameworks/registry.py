@@ -6,7 +6,7 @@ import importlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ftmigrate import schema
 from ftmigrate.record import field, record
@@ -50,6 +50,7 @@ class Framework:
     by its name, at a version and with overrides; shipped_hint what may have been meant where there is none. edit
     rewrites a config's own text into one that reads as a wanted tree (`document.edit.rewrite` in its dialect), which
     makes its configs upgradable. rules gives the lint rules of its own.
+    architecture gives the config.json of a base model that its catalogue knows by name, seen from a config's path.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Framework:
     layout: schema.Layout = field(default_factory=schema.Layout)
     edit: Editor | None = None
     rules: Callable[[], RuleSet] | None = None
+    architecture: Callable[[str, str], Mapping[str, Any] | None] | None = None
 
     def versions(self) -> list[str]:
         return schema.versions(self.name)

@@ -16,14 +16,16 @@ from ftmigrate.verify.probe import Probe, ProbeError
 from ftmigrate.verify.results import LEVELS as LEVELS
 from ftmigrate.verify.results import Outcome as Outcome
 from ftmigrate.verify.results import Result as Result
+from ftmigrate.verify.results import included as included
 from ftmigrate.verify.results import status as status
 from ftmigrate.verify.schema_level import ValidatorMissing, check_schema
 
 
 def verify(document: Document, run: Run, framework: Framework, version: str, level: str) -> list[Result]:
     """Check a config of a framework up to a level, as far as that looks at one file (each level includes those before it)."""
-    results = [schema_level(document, run, framework, version)]
-    if LEVELS.index(level) >= LEVELS.index("load"):
+    wanted = included(level)
+    results = [schema_level(document, run, framework, version)] if "schema" in wanted else []
+    if "load" in wanted:
         results.append(load_level(document, run, framework, version))
     return results
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
+from ftmigrate.verify.memory_page import bars
 from ftmigrate.verify.results import Outcome
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM = 640, 240, 64, 28
@@ -17,12 +18,13 @@ def page(report: Mapping[str, Any]) -> str:
     """The page of a report as `verify --report` writes it."""
     style = (files("ftmigrate.verify") / "page.css").read_text(encoding="utf-8")
     source, target = report["source"], report["target"]
-    title = f"{source['path']} and {target['path']}"
-    head = (
-        f"<h1>{_text(source['framework'])} {_text(source['version'])} to {_text(target['framework'])} "
-        f"{_text(target['version'])}</h1><p class='paths'><span class='source'>{_text(source['path'])}</span> and "
-        f"<span class='target'>{_text(target['path'])}</span></p>"
-    )
+    title, head = source["path"], f"<h1>{_text(source['framework'])} {_text(source['version'])}"
+    paths = f"<p class='paths'><span class='source'>{_text(source['path'])}</span>"
+    if target is not None:
+        title += f" and {target['path']}"
+        head += f" to {_text(target['framework'])} {_text(target['version'])}"
+        paths += f" and <span class='target'>{_text(target['path'])}</span>"
+    head += f"</h1>{paths}</p>"
     body = "".join([head, _levels(report["levels"]), *map(_level, report["levels"]), _ledger(report["differences"])])
     return (
         f"<!doctype html>\n<html lang='en'><head><meta charset='utf-8'><title>{_text(title)}</title>"
@@ -62,6 +64,8 @@ def _level(level: Mapping[str, Any]) -> str:
             parts += [_curves("rates", "learning rate of each step", rates), _settings(data)]
         case "tokens" if data:
             parts.append(_grid(data))
+        case "memory" if data:
+            parts.append(bars(data))
         case "train" if data:
             for key, name in (("loss", "loss of each step"), ("norm", "gradient norm of each step")):
                 curves = [[step[key] for step in data[side] if step[key] is not None] for side in ("source", "target")]

@@ -12,7 +12,14 @@ ALONE = ("schema", "load")
 """The levels that look at one file only."""
 PAIRED = ("plan", "tokens", "train")
 """Those that run both sides."""
-LEVELS = (*ALONE, *PAIRED)
+APART = ("memory",)
+"""What stands by itself: it includes no other level, and none includes it."""
+LEVELS = (*ALONE, *PAIRED, *APART)
+
+
+def included(level: str) -> tuple[str, ...]:
+    """The levels that are checked for a level: itself and, unless it stands apart, those before it."""
+    return (level,) if level in APART else LEVELS[: LEVELS.index(level) + 1]
 
 
 class Outcome(StrEnum):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from ftmigrate.frameworks.registry import Command, Framework
 from ftmigrate.schema import Layout
@@ -74,6 +74,12 @@ def _rules() -> RuleSet:
     return RULES
 
 
+def _architecture(base: str, near: str) -> Mapping[str, Any] | None:
+    from ftmigrate.frameworks.torchtune.architecture import architecture
+
+    return architecture(base, near)
+
+
 # _setup_profiler of every recipe that reads the key, 0.2.1 to main: filled in where it is absent or null
 _SUPPLIED = (
     ("profiler", "torchtune.training.setup_torch_profiler"),
@@ -98,4 +104,5 @@ FRAMEWORK = Framework(
     shipped_hint=_shipped_hint,
     layout=Layout(root="recipe ", component="_component_", supplied=_SUPPLIED, interpolated=True),
     rules=_rules,
+    architecture=_architecture,
 )

@@ -199,7 +199,7 @@ def _numbered(count: int) -> Value:
 # --- by config.json ---------------------------------------------------------------------------------------------
 
 # what a transformers config calls the sizes of the builders
-_SIZES = {
+SIZES = {
     "vocab_size": "vocab_size",
     "num_hidden_layers": "num_layers",
     "num_attention_heads": "num_heads",
@@ -249,7 +249,7 @@ def _measured(place: Path) -> Known:
 
 def _sizes(config: Mapping[str, Any], rotary: str) -> dict[str, Value]:
     """The sizes in the builders' words."""
-    found: dict[str, Value] = {own: config[name] for name, own in _SIZES.items() if config.get(name) is not None}
+    found: dict[str, Value] = {own: config[name] for name, own in SIZES.items() if config.get(name) is not None}
     rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
     if "rope_theta" in rope:
         found["rope_base"] = rope["rope_theta"]

@@ -7,6 +7,7 @@ One JSON object a line on standard input, one JSON line on standard output for e
   or `{"id": 1, "ok": false, "error": {"stage", "type", "message"}}`
   With `"rows": [[{...}], ...]` (rows for each dataset) its parts are made too: see probe_parts.py beside this file.
 * `{"op": "trial", ...}`, `{"op": "family", ...}`: see probe_trial.py beside this file
+* `{"op": "memory", ...}`: see probe_memory.py beside this file
 * `{"op": "version"}`, `{"op": "quit"}`
 
 The steps: OmegaConf's loader, `torchtune.config.validate` (what `tune validate` runs), then each component at any
@@ -201,10 +202,13 @@ def main() -> int:
                 answer = framework.load(request)
             elif operation == "trial":
                 answer = beside("probe_trial").trial(request, beside("../../verify/inside"))
+            elif operation == "memory":
+                shared = beside("../../verify/inside"), beside("../../verify/inside_memory")
+                answer = beside("probe_memory").memory(request, *shared)
             elif operation == "family":
                 answer = beside("probe_trial").family(request)
             else:
-                raise ValueError(f"no operation {operation!r}: load, trial, family, version, quit")
+                raise ValueError(f"no operation {operation!r}: load, trial, memory, family, version, quit")
             send({"id": number, "ok": True, **answer})
         except (Exception, SystemExit) as error:
             send({"id": number, **fault(error)})
