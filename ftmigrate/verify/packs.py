@@ -14,10 +14,12 @@ _CAUSES = ("sequence.packing", "sequence.packing_algorithm", "sequence.split_acr
 _SHOWN = 6
 
 
-def effective(sample: Mapping[str, Sequence[int]]) -> tuple[list[int], list[bool]]:
-    """Ids and mask as far as they change the loss: without what is not trained at the end, nor a label of the first."""
+def effective(sample: Mapping[str, Sequence[int]], follows: bool = False) -> tuple[list[int], list[bool]]:
+    """Ids and mask as far as they change the loss: without what is not trained at the end, nor a label of the first
+    (nothing predicts it, but where the row `follows` another one in a pack).
+    """
     trained = [label != IGNORED for label in sample["labels"]]
-    if trained:
+    if trained and not follows:
         trained[0] = False
     end = max((index for index, one in enumerate(trained) if one), default=-1) + 1
     return list(sample["ids"][:end]), trained[:end]
@@ -37,28 +39,41 @@ def compare_batches(source: Mapping[str, Any], target: Mapping[str, Any], told: 
             yield Difference(path, text, path in told)
             return
         for index, (mine, theirs) in enumerate(zip(one, other, strict=True), 1):
-            words = _apart(mine, theirs)
-            if words is not None:
-                path = next((path for path in _CAUSES if path in told), _CAUSES[1] if packed[0] else "data.order")
+            for causes, words in _apart(mine, theirs):
+                path = next((path for path in _found(causes, told)), causes[-1])
                 yield Difference(path, f"batch {number}, sequence {index}: {words}", path in told)
                 return
 
 
-def _apart(mine: Pack, theirs: Pack) -> str | None:
-    """How two sequences differ, in words."""
-    rows = [[effective(row) for row in side if any(label != IGNORED for label in row["labels"])]
-            for side in (mine, theirs)]  # fmt: skip
+def _found(causes: Sequence[str], told: set[str]) -> Iterator[str]:
+    """Those of the settings that differ by our reading; a name that ends with a dot stands for that of any source."""
+    for cause in causes:
+        yield from sorted(path for path in told if path == cause or (cause[0] == "." and path.endswith(cause)))
+
+
+def _apart(mine: Pack, theirs: Pack) -> Iterator[tuple[Sequence[str], str]]:
+    """How two sequences differ, in words, with the settings that may be the cause; the last is named where none is told."""
+    sides = [[row for row in side if any(label != IGNORED for label in row["labels"])] for side in (mine, theirs)]
+    rows = [[effective(row) for row in side] for side in sides]
+    whole = [[effective(row, index > 0) for index, row in enumerate(side)] for side in sides]
     if rows[0] != rows[1]:
         lengths = [_listed([len(ids) for ids, _ in side]) for side in rows]
         if lengths[0] == lengths[1]:
-            return f"other rows, though of the same lengths ({lengths[0]} tokens)"
-        return f"rows of {lengths[0]} tokens in the source, of {lengths[1]} in the target"
-    begins = [[row["starts_at"] for row in side] for side in (mine, theirs)]
+            yield (*_CAUSES, "data.order"), f"other rows, though of the same lengths ({lengths[0]} tokens)"
+        else:
+            words = f"rows of {lengths[0]} tokens in the source, of {lengths[1]} in the target"
+            yield (*_CAUSES, ".text", "sequence.packing_algorithm"), words
+    elif whole[0] != whole[1]:
+        at = next(index for index, (a, b) in enumerate(zip(*whole, strict=True)) if a != b)
+        does = ["learns" if side[at][1][0] else "does not learn" for side in whole]
+        words = f"the end of row {at} {does[0]} to be followed by the start of the next in the source, {does[1]} it in the target"
+        yield (".loss_mask", "data.sources[0].loss_mask"), words
+    begins = [[row["starts_at"] for row in side] for side in sides]
     if begins[0] != begins[1]:
-        return (
+        words = (
             f"positions of its rows begin at {_listed(begins[0])} in the source, at {_listed(begins[1])} in the target"
         )
-    return None
+        yield ("sequence.packing_algorithm",), words
 
 
 def _listed(numbers: Sequence[int]) -> str:

@@ -257,10 +257,17 @@ class Trial:
 
     def _objective(self) -> dict[str, Any]:
         """What the trainer of preference training says of its loss."""
-        names = (("beta", "method.beta"), ("label_smoothing", "method.label_smoothing"))
-        if not self.watch.pairs:
-            return {}
-        return {path: float(getattr(self.trainer, own)) for own, path in names if hasattr(self.trainer, own)}
+        trainer = self.trainer
+        found: dict[str, Any] = {}
+        if self.watch.pairs and hasattr(trainer, "beta"):
+            found["method.beta"] = float(trainer.beta)
+        names: list[str] = list(getattr(trainer, "loss_types", ()))
+        if self.watch.pairs and len(names) == 1:
+            sorts = names[0] == "aot" and trainer.args.per_device_train_batch_size == 1  # one pair has one order
+            found["method.loss"] = "sigmoid" if sorts else names[0]
+            counts = names[0] not in ("sigmoid", "hinge", "ipo")
+            found["method.label_smoothing"] = float(trainer.label_smoothing) if counts else 0.0
+        return found
 
     def _adapter(self) -> dict[str, Any]:
         model = self.trainer.model

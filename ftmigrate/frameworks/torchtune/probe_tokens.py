@@ -59,7 +59,7 @@ def _batch(batch: Any, pad: int, inside: Any) -> list[Any]:
     for a, b, positions, mask in zip(ids, labels, batch["input_pos"].tolist(), batch["mask"], strict=True):
         begins = [0] + [at for at in range(1, len(a)) if not bool(mask[at, at - 1])]
         rows = inside.pack(a, b, positions, begins)
-        if all(one == pad for one in rows[-1]["ids"]) and all(one == IGNORED for one in rows[-1]["labels"]):
+        if len(set(rows[-1]["ids"])) == 1 and all(one == IGNORED for one in rows[-1]["labels"]):
             rows.pop()  # what fills the sequence up
         found.append(rows)
     return found

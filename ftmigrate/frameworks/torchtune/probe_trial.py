@@ -282,7 +282,9 @@ class Trial:
         names = (("beta", "method.beta"), ("gamma", "method.beta"), ("label_smoothing", "method.label_smoothing"))
         if not self.watch.pairs:
             return {}
-        return {path: float(getattr(self.loss, own)) for own, path in names if hasattr(self.loss, own)}
+        found: dict[str, Any] = {path: float(getattr(self.loss, own)) for own, path in names if hasattr(self.loss, own)}
+        loss = {"DPOLoss": "sigmoid", "RSOLoss": "hinge"}.get(type(self.loss).__name__)
+        return found | ({"method.loss": loss} if loss else {})
 
     def _module(self, name: str) -> str:
         """A linear layer's name as the vocabulary has it: with the layer that holds it, where a family fuses several."""
