@@ -1,6 +1,6 @@
 """Converts and verifies one config of every kind (fixtures/kinds/cases.yaml), with both frameworks' own programs.
 
-    python tools/verify_kinds.py [CASE...]     # print what each level found; all cases: write tests/kinds.json
+    python tools/verify_kinds.py [CASE...]     # print what each level found, and write it into tests/kinds.json
     python tools/verify_kinds.py dpo_lora --levels plan,tokens --explain
 
 The work is `ftmigrate verify`'s (ftmigrate.verify.pair): plan, tokens and train of each case, on a tiny model.
@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,9 +25,9 @@ from ftmigrate import api  # noqa: E402
 from ftmigrate.frameworks import registry  # noqa: E402
 from ftmigrate.frameworks.reader import Context  # noqa: E402
 from ftmigrate.verify import environments, rows  # noqa: E402
-from ftmigrate.verify.pair import Config, Options, compare  # noqa: E402
+from ftmigrate.verify.pair import Config, Options, Pair  # noqa: E402
 from ftmigrate.verify.probe import Probe  # noqa: E402
-from ftmigrate.verify.results import PAIRED, Result  # noqa: E402
+from ftmigrate.verify.results import PAIRED, Outcome, Result  # noqa: E402
 from ftmigrate.verify.train_level import gap  # noqa: E402
 from tests.conftest import CORPUS, FIXTURES, WHEEL  # noqa: E402
 
@@ -94,7 +94,17 @@ def probes(stack: ExitStack) -> dict[str, Probe]:
     return found
 
 
-def line(results: list[Result]) -> dict[str, Any]:
+def run(
+    case: Case, levels: Sequence[str], options: Options, running: Mapping[str, Probe]
+) -> tuple[list[Result], list[str]]:
+    """The levels of a case; where training differs, also the settings that by our reading may be the cause."""
+    with Pair(*sides(case), options, running) as pair:
+        results = [pair.level(level) for level in levels]
+        differs = any(one.level == "train" and one.outcome is Outcome.DIFFERS for one in results)
+        return results, [one.path for one in pair.suspects()] if differs else []
+
+
+def line(results: list[Result], suspects: Sequence[str] = ()) -> dict[str, Any]:
     """The figures that are kept of a case."""
     found: dict[str, Any] = {one.level: str(one.outcome) for one in results}
     for one in results:
@@ -106,6 +116,7 @@ def line(results: list[Result]) -> dict[str, Any]:
                 "norm": float(f"{apart.norm:.0e}"),
             }
     found["because"] = sorted({str(d.setting) for one in results for d in one.differences})
+    found["may explain training"] = sorted(suspects)
     found["not told"] = sorted({str(d.setting) for one in results for d in one.differences if not d.told})
     found["open"] = [one.details[0].splitlines()[0] for one in results if one.outcome == "could not run"]
     return {key: value for key, value in found.items() if value != []}
@@ -127,7 +138,8 @@ def main() -> int:
     parser.add_argument("--explain", action="store_true", help="switch settings until a difference goes")
     parser.add_argument("--show", action="store_true", help="only print what is converted into")
     given = parser.parse_args()
-    table: dict[str, Any] = {}
+    table: dict[str, Any] = json.loads(OUT.read_text(encoding="utf-8")) if OUT.exists() else {}
+    whole = given.levels == ",".join(PAIRED) and not given.show
     with ExitStack() as stack:
         running = {} if given.show else probes(stack)
         for name in given.case or known:
@@ -144,8 +156,9 @@ def main() -> int:
             table[name] = line(found)
             print(f"{name}: {json.dumps(table[name])}")
             told(found)
-    if not given.case and given.levels == ",".join(PAIRED) and not given.show:
-        OUT.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+            if whole:
+                kept = {name: table[name] for name in known if name in table}
+                OUT.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
     return 0
 
 

@@ -140,7 +140,7 @@ class Watch:
             self._stepped = set()
             loss = self._total / self._count if self._count else None
             rate = float(optimizer.param_groups[0]["lr"])
-            self.steps.append({"loss": loss, "norm": 0.0, "rate": rate, "tokens": self._count})
+            self.steps.append({"loss": loss, "norm": 0.0, "rate": rate, "tokens": self._count, "pairs": self.pairs})
             self._total, self._count = 0.0, 0
         self._stepped.add(id(optimizer))
         if len(self.steps) == 1:

@@ -89,7 +89,7 @@ def _made(texts: Sequence[Rendering], empty: set[str], count: int, draw: random.
             else:
                 row[name] = _talk(talk, turns, [*shared[:-1], _words(draw, 2, 40)])
         for name in sorted(empty & set(row)):
-            if number % 2 and names[name] is None:
+            if number % 2 and names[name] is None and len(names) > 1:
                 row[name] = ""
         rows.append(row)
     return rows

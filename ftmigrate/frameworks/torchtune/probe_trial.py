@@ -229,6 +229,8 @@ class Trial:
         named = dict(self._named())
         groups = watch.groups
         found = inside.parameters(named, groups)
+        if family(self.request)["family"] in ("phi3", "phi4"):
+            found = _fused(found)
         loader = self._loader()
         observed: dict[str, Any] = {
             **inside.optimizer_settings(watch),
@@ -335,6 +337,22 @@ def canonical(name: str, gemma2: bool = False) -> str:
         name = name.replace("mlp_scale", "post_feedforward_layernorm")
     name = name.replace("mlp_norm", "post_attention_layernorm")
     return ".".join(_MODULES.get(part, part) for part in re.sub(r"^decoder\.", "", name).split("."))
+
+
+_PARTS = {"qkv_proj": ("q_proj", "k_proj", "v_proj"), "gate_up_proj": ("gate_proj", "up_proj")}
+
+
+def _fused(parameters: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """With the weights that are one in the checkpoint as one; adapters, which each part has of its own, stay."""
+    found = dict(parameters)
+    for whole, parts in _PARTS.items():
+        for name in [one for one in parameters if one.endswith(f"{parts[0]}.weight")]:
+            names = [name.replace(parts[0], part) for part in parts]
+            if all(one in found for one in names):
+                several = [found.pop(one) for one in names]
+                shape = [sum(one["shape"][0] for one in several), *several[0]["shape"][1:]]
+                found[name.replace(parts[0], whole)] = {**several[0], "shape": shape}
+    return found
 
 
 def _recipe(name: str) -> Any:
