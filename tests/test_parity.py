@@ -165,6 +165,7 @@ AUTOCAST = {"precision.autocast": "4.5e-4 (LoRA, bf16 adapters) to 6e-3 (full fi
 SPLIT = {"sequence.overlong": "16 of 12"}
 LEFT = {"duration.partial_step": "0.007"}
 PACKS = {"sequence.packing_algorithm": "7 against 8, 0.068"}
+STARTS = {"data.sources[0].loss_mask": "2.4e-5"}
 LOST: dict[str, dict[str, str]] = {
     "a": BLANKS | COUNTED,
     "a_shuffled": BLANKS | COUNTED | ORDER,
@@ -178,8 +179,8 @@ LOST: dict[str, dict[str, str]] = {
     "f": SPLIT | COUNTED,
     "f_accumulated": SPLIT | COUNTED | {"gradient.loss_normalisation": "3e-5"},
     "f_cut": SPLIT | COUNTED,
-    "g": BLANKS | COUNTED | LEFT,
-    "g_shuffled": BLANKS | COUNTED | LEFT | ORDER | PACKS,
+    "g": BLANKS | COUNTED | LEFT | STARTS | {"sequence.packing_algorithm": "<|end_of_text|>"},
+    "g_shuffled": BLANKS | COUNTED | LEFT | STARTS | ORDER | PACKS,
     "h": BLANKS | COUNTED,
     "i": BLANKS | COUNTED,
     "k": BLANKS | COUNTED,

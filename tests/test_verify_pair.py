@@ -24,12 +24,13 @@ from ftmigrate.frameworks.reader import Context
 from ftmigrate.frameworks.reader import read as read_document
 from ftmigrate.record import replace
 from ftmigrate.verify import environments, rows, tiny_model, tiny_tokenizer
+from ftmigrate.verify.packs import effective
 from ftmigrate.verify.page import page
 from ftmigrate.verify.pair import Config, Options, Pair, compare, switched
 from ftmigrate.verify.plan_level import compare_plans, rates, referee
 from ftmigrate.verify.probe import Probe
 from ftmigrate.verify.results import Difference, Outcome, Result, status
-from ftmigrate.verify.tokens_level import compare_tokens, effective
+from ftmigrate.verify.tokens_level import compare_tokens
 from ftmigrate.verify.train_level import compare_training, gap
 from tests.conftest import FIXTURES
 from tests.test_audit import CHROMIUM, browser

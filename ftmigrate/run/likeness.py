@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import NamedTuple
 
 from ftmigrate.record import replace
@@ -53,6 +53,35 @@ def compare(wanted: Rendering, got: Rendering, tokens: Mapping[str, str] | None 
         if besides is not None:
             found.setdefault((besides.kind, besides.detail), besides)
     return list(found.values())
+
+
+def packed(wanted: Rendering, got: Rendering, tokens: Mapping[str, str] | None = None) -> dict[str, str]:
+    """How two renderings that are equal row by row differ once rows share a sequence: the mask of a BOS counts there, for
+    the row before predicts it, and masked text at the end takes room. In words by kind (`text`, `mask`).
+    """
+    bos, eos = ((tokens or {}).get(name) or "{" + name + "}" for name in ("bos", "eos"))
+    found: dict[str, str] = {}
+    for _, row in samples(wanted, got):
+        try:
+            both = [merge(evaluate(with_tokens(one, tokens or {}), row)) for one in (wanted, got)]
+        except Unrenderable:
+            continue
+        starts = [bool(pieces) and pieces[0].text.startswith((bos, eos)) and pieces[0].trained for pieces in both]
+        if starts[0] != starts[1]:
+            words = "{} to be followed by the next row's first token"
+            does = [words.format("learns" if one else "does not learn") for one in starts]
+            found["mask"] = (
+                f"in a pack, each row's end {does[0]} in the source and {does[1].split(' to ')[0]} it in the target"
+            )
+        texts = ["".join(piece.text for piece in pieces) for pieces in both]
+        if texts[0] != texts[1]:
+            same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(*texts, strict=False)))
+            rest = [text[same:] for text in texts]
+            ends = [f"with {end!r}" if end else "without it" for end in rest]
+            found["text"] = (
+                f"rows end {ends[0]} in the source, {ends[1]} in the target, and take other room in a sequence"
+            )
+    return found
 
 
 def outcomes(

@@ -506,7 +506,7 @@ _SPECS: tuple[Spec, ...] = (
     _s("gradient.max_norm", "float | None", "gradients are scaled down to this norm", differs=number_differs),
     _s(
         "gradient.loss_normalisation",
-        "tokens of the step | pairs of the step | rows of the step | mean of micro batches",
+        "tokens of the step | pairs of the step | rows of the step | mean of micro batches | nothing",
         "what the summed loss of an optimizer step is divided by",
         when=_COUNTED,
         loss="3.9e-4 in loss and 7e-3 in gradient norm where micro batches are averaged (accumulation 2, measured), 3e-5 "

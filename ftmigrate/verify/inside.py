@@ -4,6 +4,7 @@ A framework's own program runs in a process of its own, watched: each optimizer 
 as many as are wanted.
 """
 
+import importlib.util
 import json
 import math
 import os
@@ -56,6 +57,21 @@ def apart(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     return answer
 
 
+def beside(file: str, name: str) -> Any:
+    """The module `name` from the folder of `file`, which is not on the path."""
+    if name not in _BESIDE:
+        path = os.path.join(os.path.dirname(os.path.abspath(file)), f"{name}.py")
+        spec = importlib.util.spec_from_file_location(f"ftmigrate_{name}", path)
+        assert spec is not None
+        assert spec.loader is not None
+        _BESIDE[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(_BESIDE[name])
+    return _BESIDE[name]
+
+
+_BESIDE: dict[str, Any] = {}
+
+
 def where(error: BaseException) -> str:
     """The last frame of an error's traceback: file and line, without the directories."""
     frames = traceback.extract_tb(error.__traceback__)
@@ -66,8 +82,9 @@ class Watch:
     """Notes what a training loop does at each optimizer step, and stops it in front of step `steps` + 1.
 
     loss: the mean over the step's trained tokens, added up from what is handed to the cross entropy, so that it does
-    not depend on how a framework divides; None where no cross entropy is computed. norm: of the gradient, after
-    clipping, as the optimizer gets it.
+    not depend on how a framework divides; in preference training (`pairs`) the mean over the step's pairs of what the
+    framework's own loss gives (`note`); None where neither is computed. norm: of the gradient, after clipping, as the
+    optimizer gets it.
     """
 
     def __init__(self, steps: int) -> None:
@@ -82,6 +99,12 @@ class Watch:
         self._total, self._count = 0.0, 0
         self._stepped: set[int] = set()
         self.bits: int | None = None
+        self.pairs = self.paged = False
+
+    def note(self, loss: Any, count: int) -> None:
+        """The framework's own loss of one forward pass, the mean over `count` pairs."""
+        self._total += float(loss.detach().double()) * count
+        self._count += count
 
     def install(self) -> None:
         torch = self.torch
@@ -90,7 +113,7 @@ class Watch:
         clip = torch.nn.utils.clip_grad_norm_
 
         def cross_entropy(logits: Any, labels: Any, *more: Any, **options: Any) -> Any:
-            if logits.dim() == 2 and labels.dim() == 1:
+            if logits.dim() == 2 and labels.dim() == 1 and not self.pairs:
                 trained = labels != IGNORED
                 with torch.no_grad():
                     self._total += float(compute(logits[trained].float(), labels[trained], reduction="sum").double())
@@ -117,12 +140,13 @@ class Watch:
             self._stepped = set()
             loss = self._total / self._count if self._count else None
             rate = float(optimizer.param_groups[0]["lr"])
-            self.steps.append({"loss": loss, "norm": 0.0, "rate": rate, "tokens": self._count})
+            self.steps.append({"loss": loss, "norm": 0.0, "rate": rate, "tokens": self._count, "pairs": self.pairs})
             self._total, self._count = 0.0, 0
         self._stepped.add(id(optimizer))
         if len(self.steps) == 1:
             self.optimizer = f"{type(optimizer).__module__}.{type(optimizer).__qualname__}"
             self.bits = getattr(getattr(optimizer, "args", None), "optim_bits", None)
+            self.paged = bool(getattr(optimizer, "is_paged", False))
             self.groups += [
                 {key: value for key, value in group.items() if key != "params"}
                 | {"ids": [id(one) for one in group["params"]]}
@@ -205,6 +229,8 @@ def optimizer_settings(watch: Watch) -> dict[str, Any]:
     }  # fmt: skip
     group = watch.groups[0]
     kind = watch.optimizer.rsplit(".", 1)[-1] + ("8bit" if watch.bits == 8 else "")
+    if watch.paged and not kind.startswith("Paged"):
+        kind = f"Paged{kind}"
     found: dict[str, Any] = {"optimizer.name": names.get(kind, kind)}
     if "betas" in group:
         found["optimizer.beta1"], found["optimizer.beta2"] = group["betas"][:2]
@@ -223,3 +249,17 @@ def finite(value: float | None) -> float | None:
 def trimmed(ids: list[int], labels: list[int]) -> dict[str, list[int]]:
     """A sample; `labels` say which ids are trained (in place, unshifted)."""
     return {"ids": [int(one) for one in ids], "labels": [int(one) for one in labels]}
+
+
+Segment = dict[str, Any]
+
+
+def segment(ids: list[int], labels: list[int], starts_at: int = 0) -> Segment:
+    """A row as it lies in a batch; starts_at: the position that its first token is told to have."""
+    return {**trimmed(ids, labels), "starts_at": int(starts_at)}
+
+
+def pack(ids: list[int], labels: list[int], positions: list[int], begins: list[int]) -> list[Segment]:
+    """The rows of one packed sequence, which begin where `begins` says."""
+    ends = [*begins[1:], len(ids)]
+    return [segment(ids[a:b], labels[a:b], positions[a]) for a, b in zip(begins, ends, strict=True)]

@@ -147,7 +147,7 @@ class Pair:
 
         Where none does, those that our reading tells are named, not confirmed.
         """
-        differing = self._suspects()
+        differing = self.suspects()
         references = [self._reference(exact) for exact in (False, True)]
         tried: list[Any] = []
         confirmed = False
@@ -171,7 +171,7 @@ class Pair:
             for one in differing:
                 yield Difference(one.path, one.note(), told=True)
 
-    def _suspects(self) -> list[Comparison]:
+    def suspects(self) -> list[Comparison]:
         """The settings that differ by our reading and change training, but for those seen equal at another level, and
         those that a trial pins on both sides. What was left out comes first.
         """

@@ -73,11 +73,11 @@ def _own(runs: Sequence[Run], index: int, count: int) -> list[dict[str, Any]]:
 
 
 def _made(texts: Sequence[Rendering], empty: set[str], count: int, draw: random.Random) -> list[dict[str, Any]]:
-    names: dict[str, Listed | None] = {}
+    readers: dict[str, list[Listed | None]] = {}
     for text in texts:
         for name, talk in columns(text.segments).items():
-            if names.get(name) is None:
-                names[name] = talk
+            readers.setdefault(name, []).append(talk)
+    names = {name: _read_as(found) for name, found in readers.items()}
     rows = []
     for number in range(count):
         row: dict[str, Any] = {}
@@ -89,10 +89,19 @@ def _made(texts: Sequence[Rendering], empty: set[str], count: int, draw: random.
             else:
                 row[name] = _talk(talk, turns, [*shared[:-1], _words(draw, 2, 40)])
         for name in sorted(empty & set(row)):
-            if number % 2 and names[name] is None:
+            if number % 2 and names[name] is None and len(names) > 1:
                 row[name] = ""
         rows.append(row)
     return rows
+
+
+def _read_as(readers: Sequence[Listed | None]) -> Listed | None:
+    """What a column holds that all of its readers can read; None: a text."""
+    lists = [one for one in readers if one is not None]
+    texts = len(lists) < len(readers)
+    if texts and all(isinstance(one, Conversation) and one.or_text for one in lists):
+        return None
+    return lists[0] if lists else None
 
 
 def _chosen(segments: Sequence[Segment]) -> set[str]:

@@ -113,7 +113,7 @@ def sizes(family: str) -> dict[str, Any]:
     """The sizes of the tiny model, by plain names."""
     one = FAMILIES[family]
     return {"layers": 2, "heads": 4, "kv_heads": one.kv_heads, "width": 64, "inner": 256, "head_width": one.head_width,
-            "vocabulary": tiny_tokenizer.vocabulary(one.tokenizer), "tied": one.tied}  # fmt: skip
+            "score_scale": one.head_width, "vocabulary": tiny_tokenizer.vocabulary(one.tokenizer), "tied": one.tied}  # fmt: skip
 
 
 def make(family: str, folder: Path) -> dict[str, Any]:

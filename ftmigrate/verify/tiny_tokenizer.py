@@ -23,6 +23,9 @@ class Kind(NamedTuple):
     pad: str
     size: int
     dummy_prefix: bool = False
+    adds_bos: bool = True
+    swallows: bool = False
+    """Whether transformers' tokenizer takes white space behind a special token away, as Phi 3's does."""
 
 
 KINDS: Mapping[str, Kind] = {
@@ -53,7 +56,7 @@ KINDS: Mapping[str, Kind] = {
         "sentencepiece",
         ("<|endoftext|>", "<|assistant|>", "<|placeholder1|>", "<|placeholder2|>", "<|placeholder3|>", "<|placeholder4|>",
          "<|system|>", "<|end|>", "<|placeholder5|>", "<|placeholder6|>", "<|user|>"),
-        "<s>", "</s>", "<|endoftext|>", 320, True,
+        "<s>", "</s>", "<|endoftext|>", 320, True, False, True,
     ),
 }  # fmt: skip
 
@@ -74,7 +77,7 @@ def make(name: str, folder: Path) -> dict[str, int]:
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": 1_000_000,
         "clean_up_tokenization_spaces": False,
-        "add_bos_token": kind.bos is not None,
+        "add_bos_token": kind.bos is not None and kind.adds_bos,
         "chat_template": _TEMPLATES.get(name),
     }
     (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
@@ -141,8 +144,8 @@ def _bytes(kind: Kind, folder: Path) -> dict[str, int]:
     return ids
 
 
-def _added(token: str, number: int) -> dict[str, Any]:
-    return {"id": number, "content": token, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False,
+def _added(token: str, number: int, swallows: bool = False) -> dict[str, Any]:
+    return {"id": number, "content": token, "single_word": False, "lstrip": False, "rstrip": swallows, "normalized": False,
             "special": True}  # fmt: skip
 
 
@@ -183,10 +186,13 @@ def _sentencepiece(kind: Kind, folder: Path) -> dict[str, int]:
     lead = [{"type": "Prepend", "prepend": SPACE}] if kind.dummy_prefix else []
     tokenizer: dict[str, Any] = {
         "version": "1.0",
-        "added_tokens": [_added(token, ids[token]) for token in (*map(str, heads), *kind.specials)],
+        "added_tokens": [
+            _added(token, ids[token], kind.swallows and token in kind.specials and token != "<|endoftext|>")
+            for token in (*map(str, heads), *kind.specials)
+        ],
         "normalizer": {"type": "Sequence", "normalizers": [*lead, {"type": "Replace", "pattern": {"String": " "},
                                                                    "content": SPACE}]},
-        "post_processor": _start(kind, ids),
+        "post_processor": _start(kind, ids) if kind.adds_bos else None,
         "decoder": {"type": "Sequence", "decoders": [
             {"type": "Replace", "pattern": {"String": SPACE}, "content": " "}, {"type": "ByteFallback"}, {"type": "Fuse"},
         ]},

@@ -1,16 +1,16 @@
-"""Level `tokens`: ids and loss mask of the first samples, through both frameworks' own dataset code."""
+"""Level `tokens`: ids and loss mask of the first samples and batches, through both frameworks' own dataset code."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from ftmigrate.run.compare import losses
 from ftmigrate.run.model import Run
 from ftmigrate.verify import tiny_tokenizer
+from ftmigrate.verify.packs import IGNORED, compare_batches, counted, counted_batches, effective
 from ftmigrate.verify.results import Difference, Outcome, Result
 
-IGNORED = -100
 AROUND = 24
 SHOWN = 12
 Sample = Mapping[str, Sequence[int]]
@@ -21,12 +21,18 @@ def compare_tokens(
 ) -> Result:
     """The level's result from both sides' answers; `counts` are the rows of each source."""
     told = {found.path for found in losses(before, after)}
+    pairs = bool(source.get("pairs")) and bool(target.get("pairs"))
+    if pairs and before["method.name"] == after["method.name"] == "dpo":
+        source, target = (
+            {**side, "samples": counted(side["samples"]), "batches": counted_batches(side.get("batches", ()))}
+            for side in (source, target)
+        )
     first, second = source["samples"], target["samples"]
     found: list[Difference] = []
     seen: set[str] = set()
     differing = 0
     for index, (one, other) in enumerate(zip(first, second, strict=False)):
-        difference = _sample(index, one, other, (before, after), tokenizer, counts, told)
+        difference = _sample(_Place(index, pairs, counts), one, other, (before, after), tokenizer, told)
         if difference is not None:
             differing += 1
             if str(difference.setting) not in seen:
@@ -38,6 +44,12 @@ def compare_tokens(
     details = [f"{min(len(first), len(second))} samples compared"]
     if differing:
         details.append(f"{differing} of them differ; the first of each kind is shown")
+    if "batches" in source and "batches" in target:
+        if found:
+            details.append("batches not compared, for their samples differ")
+        else:
+            found += compare_batches(source, target, told)
+            details.append(f"{min(len(source['batches']), len(target['batches']))} batches compared")
     data = {
         "tokenizer": tokenizer,
         "source": [_shown(one) for one in first[:SHOWN]],
@@ -54,17 +66,33 @@ def _shown(sample: Sample) -> dict[str, Any]:
     return {"ids": list(sample["ids"]), "trained": [int(label != IGNORED) for label in sample["labels"]]}
 
 
-def effective(sample: Sample) -> tuple[list[int], list[bool]]:
-    """Ids and mask as far as they change the loss: without what is not trained at the end, nor a label of the first."""
-    trained = [label != IGNORED for label in sample["labels"]]
-    if trained:
-        trained[0] = False
-    end = max((index for index, one in enumerate(trained) if one), default=-1) + 1
-    return list(sample["ids"][:end]), trained[:end]
+class _Place(NamedTuple):
+    """A sample's number and what it is of which source."""
+
+    number: int
+    pairs: bool
+    counts: Sequence[int]
+
+    @property
+    def name(self) -> str:
+        if self.pairs:
+            return f"pair {self.number // 2 + 1}, {'rejected' if self.number % 2 else 'chosen'}"
+        return f"sample {self.number + 1}"
+
+    def setting(self, name: str) -> str:
+        """The setting that a difference of this sample is one of: of a rejected reply there is but one."""
+        row = self.number // 2 if self.pairs else self.number
+        number = max(len(self.counts) - 1, 0)
+        for source, count in enumerate(self.counts):
+            if row < count:
+                number = source
+                break
+            row -= count
+        return f"data.sources[{number}].{'rejected' if self.pairs and self.number % 2 and name != 'pieces' else name}"
 
 
 def _sample(
-    index: int, one: Sample, other: Sample, runs: tuple[Run, Run], tokenizer: str, counts: Sequence[int], told: set[str]
+    place: _Place, one: Sample, other: Sample, runs: tuple[Run, Run], tokenizer: str, told: set[str]
 ) -> Difference | None:
     before, after = runs
     ids, mask = effective(one)
@@ -73,32 +101,32 @@ def _sample(
         return None
     whole = [list(side["ids"]) for side in (one, other)]
     at = _first(whole[0], whole[1])
-    head = f"data.sources[{_source(index, counts)}]"
     length = min(len(ids), len(other_ids))
     if at is None or at >= length:
         # as far as both go the ids are equal: the masks differ, or one of them was cut
         common = min(map(len, whole))
         masks = [[*side, *([False] * common)][:common] for side in (mask, other_mask)]
-        place = next((i for i, (a, b) in enumerate(zip(*masks, strict=True)) if a != b), None)
-        if place is None and _cut(whole, (before["sequence.max_length"], after["sequence.max_length"])):
-            text = f"sample {index + 1} has {len(ids)} tokens in the source, {len(other_ids)} in the target"
+        apart = next((i for i, (a, b) in enumerate(zip(*masks, strict=True)) if a != b), None)
+        if apart is None and _cut(whole, (before["sequence.max_length"], after["sequence.max_length"])):
+            text = f"{place.name} has {len(ids)} tokens in the source, {len(other_ids)} in the target"
             path = "sequence.overlong" if "sequence.overlong" in told else "sequence.max_length"
             return Difference(path, text, path in told)
         longer = max((one, other), key=lambda side: len(side["ids"]))
         if len(whole[0]) != len(whole[1]) and any(label != IGNORED for label in longer["labels"][common:]):
             shown = [_text(side, common, tokenizer) for side in whole]
-            text = f"sample {index + 1}, token {common + 1}: {shown[0]} in the source, {shown[1]} in the target"
-            return Difference(f"{head}.text", text, f"{head}.text" in told)
-        place = length if place is None else place
-        return _masked(index, place, one, other, mask, other_mask, tokenizer, head, told)
+            text = f"{place.name}, token {common + 1}: {shown[0]} in the source, {shown[1]} in the target"
+            return Difference(place.setting("text"), text, place.setting("text") in told)
+        return _masked(place, length if apart is None else apart, one, other, mask, other_mask, tokenizer, told)
     shown = [_text(side, at, tokenizer) for side in whole]
-    text = f"sample {index + 1}, token {at + 1}: {shown[0]} in the source, {shown[1]} in the target"
-    return Difference(f"{head}.text", text, f"{head}.text" in told)
+    text = f"{place.name}, token {at + 1}: {shown[0]} in the source, {shown[1]} in the target"
+    blanks_only = _words(ids, tokenizer) == _words(other_ids, tokenizer)
+    path = place.setting("pieces" if blanks_only and place.setting("pieces") in told else "text")
+    return Difference(path, text, path in told)
 
 
 def _masked(
-    index: int, at: int, one: Sample, other: Sample, mask: Sequence[bool], other_mask: Sequence[bool], tokenizer: str,
-    head: str, told: set[str],
+    place: _Place, at: int, one: Sample, other: Sample, mask: Sequence[bool], other_mask: Sequence[bool], tokenizer: str,
+    told: set[str],
 ) -> Difference:  # fmt: skip
     ids = one["ids"] if at < len(one["ids"]) else other["ids"]
     trained = [at < len(side) and side[at] for side in (mask, other_mask)]
@@ -107,10 +135,10 @@ def _masked(
         run += 1
     stretch = "".join(tiny_tokenizer.text_of(tokenizer, number) for number in ids[at:run])
     text = (
-        f"sample {index + 1}, tokens {at + 1} to {run}: {stretch[:60]!r}{'…' if len(stretch) > 60 else ''} is "
+        f"{place.name}, tokens {at + 1} to {run}: {stretch[:60]!r}{'…' if len(stretch) > 60 else ''} is "
         f"{'trained' if trained[0] else 'masked'} in the source, {'trained' if trained[1] else 'masked'} in the target"
     )
-    return Difference(f"{head}.loss_mask", text, f"{head}.loss_mask" in told)
+    return Difference(place.setting("loss_mask"), text, place.setting("loss_mask") in told)
 
 
 def _cut(whole: Sequence[Sequence[int]], limits: Sequence[object]) -> bool:
@@ -130,9 +158,6 @@ def _text(ids: Sequence[int], at: int, tokenizer: str) -> str:
     return repr(text)
 
 
-def _source(index: int, counts: Sequence[int]) -> int:
-    for number, count in enumerate(counts):
-        if index < count:
-            return number
-        index -= count
-    return max(len(counts) - 1, 0)
+def _words(ids: Sequence[int], tokenizer: str) -> str:
+    """The text of ids without its white space."""
+    return "".join("".join(tiny_tokenizer.text_of(tokenizer, number) for number in ids).split())

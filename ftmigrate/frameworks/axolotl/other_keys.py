@@ -59,9 +59,10 @@ def _tracker(name: str) -> Condition:
     return Condition(f"{name} is used", holds, ("logging.backends",))
 
 
-_NOT_RL = ("sft", "pretrain", "qat", "reward", "process reward")
-_RL = Condition("rl is set", lambda view: view.get("method.name") not in _NOT_RL, ("method.name",))
-_SFT = Condition("rl is not set", lambda view: view.get("method.name") in _NOT_RL, ("method.name",))
+NOT_RL = ("sft", "pretrain", "qat", "reward", "process reward")
+"""The methods of the causal builder; all others are those of `rl`."""
+_RL = Condition("rl is set", lambda view: view.get("method.name") not in NOT_RL, ("method.name",))
+_SFT = Condition("rl is not set", lambda view: view.get("method.name") in NOT_RL, ("method.name",))
 _DPO = is_("method.name", "dpo")
 _DPO_IPO = is_("method.name", "dpo", "ipo")
 _GRPO = is_("method.name", "grpo", "gdpo", "ebft")

@@ -38,7 +38,7 @@ class Trial:
         self.watch = inside.Watch(request.get("steps", 1))
         self.trainer: Any = None
         self.answer: dict[str, Any] = {}
-        self.shuffled = False
+        self.shuffled = self.sharded = False
 
     def run(self) -> dict[str, Any]:
         import_module("torch").set_num_threads(1)
@@ -73,16 +73,17 @@ class Trial:
             self._load(self.request["start"])
         if "keep" in self.request:
             self.inside.keep_adapter(self._named(), self.request["keep"])
-        if self.level == "tokens":
-            self.answer = self._tokens()
-            raise self.inside.Stop
-        if self.level == "train" and not cfg.sample_packing:
+        if self.level != "plan" and not cfg.sample_packing:
             sampler = import_module("torch").utils.data.SequentialSampler
             trainer._get_train_sampler = lambda dataset=None: sampler(
                 trainer.train_dataset if dataset is None else dataset
             )
+        if self.level == "tokens":
+            self.answer = self._tokens()
+            raise self.inside.Stop
         order = self._order() if self.level == "plan" else None
         self.watch.install()
+        self._watch_pairs()
         stopped = False
         try:
             trainer.train(resume_from_checkpoint=None)
@@ -100,6 +101,7 @@ class Trial:
     def _config(self) -> dict[str, Any]:
         """The user's config with what the trial replaces."""
         config: dict[str, Any] = self.request["config"]
+        self.sharded = any(config.get(key) for key in ("fsdp", "fsdp_config", "deepspeed"))
         for key in list(config):
             if (
                 key in _DROPPED
@@ -181,21 +183,24 @@ class Trial:
         dataset.shuffle = noted
 
     def _tokens(self) -> dict[str, Any]:
-        trim = self.inside.trimmed
-        dataset = self.trainer.train_dataset
-        count = min(self.request.get("samples", 16), len(dataset))
-        if "labels" not in dataset.column_names:
-            return {"samples": [pair for i in range(count) for pair in _pair(dataset[i], trim)], "batches": []}
-        batches = []
-        for _, batch in zip(range(self.request.get("batches", 4)), self._sequential(), strict=False):
-            batches.append(
-                [trim(a, b) for a, b in zip(batch["input_ids"].tolist(), batch["labels"].tolist(), strict=True)]
-            )
-        samples = [trim(dataset[i]["input_ids"], dataset[i]["labels"]) for i in range(count)]
-        return {"samples": samples, "batches": batches}
+        tokens = self.inside.beside(__file__, "probe_tokens")
+        samples, batches = self.request.get("samples", 16), self.request.get("batches", 8)
+        packed = bool(self.cfg.sample_packing)
+        found: dict[str, Any] = tokens.answer(self.trainer, packed, samples, batches, self.inside)
+        return found
 
-    def _sequential(self) -> Any:
-        return self.trainer.get_train_dataloader()
+    def _watch_pairs(self) -> None:
+        """In preference training: what the trainer's own loss gives for each batch of pairs."""
+        if not self.cfg.rl:
+            return
+        compute, self.watch.pairs = self.trainer.compute_loss, True
+
+        def noted(model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
+            found = compute(model, inputs, return_outputs=return_outputs, num_items_in_batch=num_items_in_batch)
+            self.watch.note(found[0] if return_outputs else found, max(len(inputs["input_ids"]) // 2, 1))
+            return found
+
+        self.trainer.compute_loss = noted
 
     def _plan(self, order: str | None) -> dict[str, Any]:
         trainer, watch, inside, cfg = self.trainer, self.watch, self.inside, self.cfg
@@ -223,12 +228,14 @@ class Trial:
             "method.name": str(cfg.rl.value if hasattr(cfg.rl, "value") else cfg.rl) if cfg.rl else "sft",
             "seed.value": args.seed if self.request["config"].get("seed") is not None else None,
             **self._adapter(),
+            **self._objective(),
         }
         if not packed:
             observed["duration.partial_batch"] = "dropped" if args.dataloader_drop_last else "kept"
         dtypes = {one["dtype"] for one in found.values()}
         frozen = {inside.dtype_name(one.dtype) for one in named.values() if not one.requires_grad}
-        observed["precision.weights"] = _precision(named, frozen or dtypes, inside)
+        if not self.sharded:
+            observed["precision.weights"] = _precision(named, frozen or dtypes, inside)
         if observed["adapter.method"] != "none":
             observed["adapter.dtype"] = next(iter(dtypes)) if len(dtypes) == 1 else ", ".join(sorted(dtypes))
         group = watch.groups[0] if watch.groups else {}
@@ -247,6 +254,20 @@ class Trial:
             "rows": len(trainer.train_dataset),
             "first": watch.steps[0] if watch.steps else None,
         }
+
+    def _objective(self) -> dict[str, Any]:
+        """What the trainer of preference training says of its loss."""
+        trainer = self.trainer
+        found: dict[str, Any] = {}
+        if self.watch.pairs and hasattr(trainer, "beta"):
+            found["method.beta"] = float(trainer.beta)
+        names: list[str] = list(getattr(trainer, "loss_types", ()))
+        if self.watch.pairs and len(names) == 1:
+            sorts = names[0] == "aot" and trainer.args.per_device_train_batch_size == 1  # one pair has one order
+            found["method.loss"] = "sigmoid" if sorts else names[0]
+            counts = names[0] not in ("sigmoid", "hinge", "ipo")
+            found["method.label_smoothing"] = float(trainer.label_smoothing) if counts else 0.0
+        return found
 
     def _adapter(self) -> dict[str, Any]:
         model = self.trainer.model
@@ -298,14 +319,6 @@ def _precision(named: dict[str, Any], dtypes: set[str], inside: Any) -> str:
     if dtypes == {"bf16", "fp32"} and all("norm" in name or "embed" in name or "lm_head" in name for name in full):
         return "bf16, embeddings and norms fp32"
     return ", ".join(sorted(dtypes))
-
-
-def _pair(row: dict[str, Any], trim: Any) -> Iterator[dict[str, Any]]:
-    """The two replies of a preference row behind their prompt, as one sample each."""
-    prompt = row.get("prompt_ids") or row["prompt_input_ids"]
-    for reply in ("chosen", "rejected"):
-        ids = row.get(f"{reply}_ids") or row[f"{reply}_input_ids"]
-        yield trim([*prompt, *ids], [*([-100] * len(prompt)), *ids])
 
 
 def family(request: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from ftmigrate import schema
 from ftmigrate.document.model import Path, Value
 from ftmigrate.frameworks.axolotl import deepspeed, methods, older, proofs, sources
 from ftmigrate.frameworks.axolotl.forms import METHOD_KEYS
-from ftmigrate.frameworks.axolotl.other_keys import OTHER, PLUGIN_KEYS
+from ftmigrate.frameworks.axolotl.other_keys import NOT_RL, OTHER, PLUGIN_KEYS
 from ftmigrate.frameworks.reader import Reader
 from ftmigrate.frameworks.table import (
     ABSENT,
@@ -882,7 +882,9 @@ ENTRIES: tuple[Entry | Between, ...] = (
     Field("num_epochs", "duration.epochs"),
     Field("max_steps", "duration.max_steps", absent=None, quiet=True),
     Field("dataloader_drop_last", "duration.partial_batch", names({True: "dropped", False: "kept"}), absent="kept",
-          when=is_("sequence.packing", False)),
+          when=both(is_("sequence.packing", False), is_("method.name", *NOT_RL))),
+    Always("duration.partial_batch", "kept", "core/builders/rl.py does not hand dataloader_drop_last on",
+           when=both(is_("sequence.packing", False), is_not("method.name", *NOT_RL))),
     Always("duration.partial_batch", "dropped", "utils/samplers/multipack.py drops an incomplete batch of packs",
            when=is_("sequence.packing", True)),
     Derived(("duration.partial_step",), _partial_step, "transformers' trainer ends each epoch with a shorter step"),

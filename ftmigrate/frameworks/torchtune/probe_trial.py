@@ -17,7 +17,8 @@ from typing import Any
 
 LEVELS = ("plan", "tokens", "train")
 _SIZES = {"layers": "num_layers", "heads": "num_heads", "kv_heads": "num_kv_heads", "width": "embed_dim",
-          "inner": "intermediate_dim", "vocabulary": "vocab_size", "head_width": "head_dim", "tied": "tie_word_embeddings"}  # fmt: skip
+          "inner": "intermediate_dim", "vocabulary": "vocab_size", "head_width": "head_dim", "tied": "tie_word_embeddings",
+          "score_scale": "query_pre_attn_scalar"}  # fmt: skip
 _MODULES = {"output_proj": "o_proj", "w1": "gate_proj", "w2": "down_proj", "w3": "up_proj", "output": "lm_head"}
 _FUSED = {"q_proj": "qkv_proj.q", "k_proj": "qkv_proj.k", "v_proj": "qkv_proj.v", "gate_proj": "gate_up_proj.gate",
           "up_proj": "gate_up_proj.up"}  # fmt: skip
@@ -54,7 +55,9 @@ class Trial:
         if self.level == "tokens":
             return self._tokens()
         total, order = self._total(), self._order() if self.level == "plan" else None
+        self.loss = recipe._loss_fn
         self.watch.install()
+        self._watch_pairs()
         with contextlib.suppress(self.inside.Stop):
             recipe.train()
         if self.level == "train":
@@ -171,8 +174,9 @@ class Trial:
     # --- adapter weights ------------------------------------------------------------------------------------------
 
     def _named(self) -> Iterator[tuple[str, Any]]:
+        gemma2 = family(self.request)["family"] == "gemma2"
         for name, one in self.recipe._model.named_parameters():
-            yield canonical(name), one
+            yield canonical(name, gemma2), one
 
     def _load(self, place: str) -> None:
         """An adapter's start; through the model's own load_state_dict."""
@@ -200,26 +204,33 @@ class Trial:
         return found[0] if found[0] == found[1] else "unknown"
 
     def _tokens(self) -> dict[str, Any]:
-        dataset, loader = self._loader().dataset, self._loader()
-        count = min(self.request.get("samples", 16), len(dataset))
-        batches = []
-        for _, batch in zip(range(self.request.get("batches", 4)), loader, strict=False):
-            batches.append([self.inside.trimmed(a, b) for a, b in _rows(batch)])
-        return {"samples": [pair for i in range(count) for pair in self._sample(dataset[i])], "batches": batches}
+        tokens = self.inside.beside(__file__, "probe_tokens")
+        samples, batches = self.request.get("samples", 16), self.request.get("batches", 8)
+        found: dict[str, Any] = tokens.answer(
+            self._loader(), samples, batches, self.recipe._tokenizer.pad_id, self.inside
+        )
+        return found
 
-    def _sample(self, row: dict[str, Any]) -> list[dict[str, Any]]:
-        if "tokens" in row:
-            return [self.inside.trimmed(list(row["tokens"]), list(row["labels"]))]
-        return [
-            self.inside.trimmed(list(row[f"{reply}_input_ids"]), list(row[f"{reply}_labels"]))
-            for reply in ("chosen", "rejected")
-        ]
+    def _watch_pairs(self) -> None:
+        """In preference training: what the recipe's own loss gives for each batch of pairs."""
+        if not hasattr(self.recipe, "concatenated_forward"):
+            return
+        compute, self.watch.pairs = self.recipe._loss_fn, True
+
+        def noted(*args: Any, **kwargs: Any) -> Any:
+            found = compute(*args, **kwargs)
+            self.watch.note(found[0].mean(), found[0].numel())
+            return found
+
+        self.recipe._loss_fn = noted
 
     def _plan(self, cfg: Any, total: int, order: str | None) -> dict[str, Any]:
         recipe, watch, inside = self.recipe, self.watch, self.inside
         named = dict(self._named())
         groups = watch.groups
         found = inside.parameters(named, groups)
+        if family(self.request)["family"] in ("phi3", "phi4"):
+            found = _fused(found)
         loader = self._loader()
         observed: dict[str, Any] = {
             **inside.optimizer_settings(watch),
@@ -240,8 +251,9 @@ class Trial:
             ),
             "logging.every": getattr(recipe, "_log_every_n_steps", None),
             "method.name": next((name for word, name in _METHODS if word in type(recipe).__name__), "sft"),
-            "memory.chunked_loss": any(word in type(recipe._loss_fn).__name__ for word in ("Chunked", "LinearCross")),
+            "memory.chunked_loss": any(word in type(self.loss).__name__ for word in ("Chunked", "LinearCross")),
             **self._adapter(),
+            **self._objective(),
         }
         seed = self.request["config"].get("seed")
         observed["seed.value"] = "random" if seed is None else int(recipe.seed)
@@ -266,6 +278,15 @@ class Trial:
             "rows": len(loader.dataset),
             "first": watch.steps[0] if watch.steps else None,
         }
+
+    def _objective(self) -> dict[str, Any]:
+        """What the loss of preference training says of itself."""
+        names = (("beta", "method.beta"), ("gamma", "method.beta"), ("label_smoothing", "method.label_smoothing"))
+        if not self.watch.pairs:
+            return {}
+        found: dict[str, Any] = {path: float(getattr(self.loss, own)) for own, path in names if hasattr(self.loss, own)}
+        loss = {"DPOLoss": "sigmoid", "RSOLoss": "hinge"}.get(type(self.loss).__name__)
+        return found | ({"method.loss": loss} if loss else {})
 
     def _module(self, name: str) -> str:
         """A linear layer's name as the vocabulary has it: with the layer that holds it, where a family fuses several."""
@@ -303,15 +324,35 @@ def _small_blocks(store: Callable[..., Any]) -> Callable[..., Any]:
 _MAY_BE_NONE = ("gradient.max_norm",)
 
 
-def canonical(name: str) -> str:
+def canonical(name: str, gemma2: bool = False) -> str:
     """A parameter's name as transformers' models have it, without their prefix `model.`."""
     name = (
         name.replace("_checkpoint_wrapped_module.", "").replace("_fsdp_wrapped_module.", "").replace("_orig_mod.", "")
     )
     name = name.replace("tok_embeddings", "embed_tokens").replace(".attn.", ".self_attn.").replace(".scale", ".weight")
     name = name.replace("lora_a.weight", "lora_A").replace("lora_b.weight", "lora_B")
-    name = name.replace("sa_norm", "input_layernorm").replace("mlp_norm", "post_attention_layernorm")
+    name = name.replace("sa_norm", "input_layernorm").replace("norm.rms_norm", "norm")
+    if gemma2:
+        name = name.replace("sa_scale", "post_attention_layernorm").replace("mlp_norm", "pre_feedforward_layernorm")
+        name = name.replace("mlp_scale", "post_feedforward_layernorm")
+    name = name.replace("mlp_norm", "post_attention_layernorm")
     return ".".join(_MODULES.get(part, part) for part in re.sub(r"^decoder\.", "", name).split("."))
+
+
+_PARTS = {"qkv_proj": ("q_proj", "k_proj", "v_proj"), "gate_up_proj": ("gate_proj", "up_proj")}
+
+
+def _fused(parameters: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """With the weights that are one in the checkpoint as one; adapters, which each part has of its own, stay."""
+    found = dict(parameters)
+    for whole, parts in _PARTS.items():
+        for name in [one for one in parameters if one.endswith(f"{parts[0]}.weight")]:
+            names = [name.replace(parts[0], part) for part in parts]
+            if all(one in found for one in names):
+                several = [found.pop(one) for one in names]
+                shape = [sum(one["shape"][0] for one in several), *several[0]["shape"][1:]]
+                found[name.replace(parts[0], whole)] = {**several[0], "shape": shape}
+    return found
 
 
 def _recipe(name: str) -> Any:
@@ -344,13 +385,6 @@ def _resized(builder: Callable[..., Any], sizes: dict[str, int]) -> Callable[...
 
     resized.__signature__ = inspect.signature(builder)  # type: ignore[attr-defined]
     return resized
-
-
-def _rows(batch: Any) -> Iterator[tuple[list[int], list[int]]]:
-    if isinstance(batch, dict):
-        yield from zip(batch["tokens"].tolist(), batch["labels"].tolist(), strict=True)
-    else:
-        yield from zip(batch[0].tolist(), batch[1].tolist(), strict=True)
 
 
 def family(request: dict[str, Any]) -> dict[str, Any]:

@@ -44,7 +44,7 @@ from ftmigrate.frameworks.torchtune import (
     sources,
     writing,
 )
-from ftmigrate.frameworks.torchtune.chat_formats import tokenizer_format
+from ftmigrate.frameworks.torchtune.chat_formats import MAIN, tokenizer_format
 from ftmigrate.run.conditions import Condition, View, is_, is_not
 from ftmigrate.run.display import to_text
 from ftmigrate.run.methods import PREFERENCE
@@ -189,6 +189,8 @@ def _model(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     base_of = _rope_base(str(name), reader)
     if base_of is not None:
         odd += ", positions turned with base {} instead of {}".format(*base_of)
+    if family(reader) == "gemma2":
+        odd += _gemma2(keys, reader)
     return {
         "adapter.method": Decoded("lora" if "lora_rank" in parameters else "none", here),
         "model.quantization": Decoded("nf4" if quantized is True else "none", said),
@@ -240,6 +242,22 @@ def _rope_base(name: str, reader: Reader) -> tuple[object, object] | None:
     plain = f"{package}.{short.removeprefix('q').removeprefix('lora_')}" if "lora_" in short else name
     found, wanted = (_facts(reader, one).get("", {}).get("architecture", {}).get("rope_base") for one in (name, plain))
     return None if wanted is None or found is None or float(found) == float(wanted) else (found, wanted)
+
+
+_GEMMA2_CAPS = ("model.hidden_capping_value", "model.final_capping_value")
+
+
+def _gemma2(keys: Keys, reader: Reader) -> str:
+    """What the builders of Gemma 2 compute that its checkpoints do not say (models/gemma2: _model_builders.py,
+    Gemma2FinalNorm, _convert_weights.py). Told so, torchtune's logits are transformers' to 1e-6.
+    """
+    name = str(keys.get("model._component_"))
+    own = ("50.0", "30.0") if name.rpartition(".")[2] in ("gemma2", "lora_gemma2") else ("30.0", "50.0")
+    scores, last = (keys.get(key, value) for key, value in zip(_GEMMA2_CAPS, own, strict=True))
+    caps = f"scores capped at {scores} and the last layer's output, not the logits, at {last}"
+    if reader.version == MAIN:
+        return f", {caps}"
+    return f", the norms before and after each MLP exchanged, {caps}; a tiny model's loss differs by 0.2 %, its gradient by 12 %"
 
 
 def _propose_model(wanted: Mapping[str, Any], reader: Reader) -> Iterator[Mapping[str, Value]]:
@@ -676,6 +694,9 @@ def _normalisation(reader: Reader) -> Mapping[str, Decoded]:
     former = older.normalisation(reader.version, not alone, reader.get("batch.accumulation") != 1)
     if former is not None:
         return {"gradient.loss_normalisation": Decoded(former)}
+    if alone and reader.version != MAIN and reader.get("optimizer.in_backward") is True:
+        # full_finetune_single_device.py: the loss is multiplied by the tokens, and the gradient is never divided by them
+        return {"gradient.loss_normalisation": Decoded("nothing: a sum over tokens", ("optimizer_in_bwd",))}
     text = "tokens of the step" if alone else "tokens of the step, all devices"
     if reader.get("batch.accumulation") != 1 and sources.plain_text(reader):
         text += ", micro batches weighted with the first of each row"
