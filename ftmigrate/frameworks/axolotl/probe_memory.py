@@ -67,6 +67,8 @@ class Traced:
             notes.append(f"{self.losses[0]} is reckoned: no logits but those of one chunk")
         if any("liger" in key and key not in _FUSED_LOSS for key in given):
             notes.append("Liger's other kernels are traced as plain layers, which keep more")
+        if given.get("torch_compile"):
+            notes.append("traced as it is not compiled, which needs more")
         if given.get("activation_offloading"):
             notes.append("offloaded activations come back one at a time")
         return notes
