@@ -43,7 +43,9 @@ class Traced:
         """What is traced as something else."""
         notes = []
         if self.request["packed"]:
-            notes.append("packed rows are traced without a mask, as with flex attention on a GPU (elsewhere a mask is made whole)")
+            notes.append(
+                "packed rows are traced without a mask, as with flex attention on a GPU (elsewhere a mask is made whole)"
+            )
         if self.cfg.get("compile"):
             notes.append("traced as it is not compiled, which needs more")
         if self.cfg.get("enable_activation_offloading"):
