@@ -36,6 +36,7 @@ class Traced:
         self.request, self.shared, self.layers = request, shared, layers
         self.torch = import_module("torch")
         self.config: dict[str, Any] = json.loads(json.dumps(request["config"]))
+        self.sharded = any(self.config.get(key) for key in ("fsdp", "fsdp_config"))
         self.losses = [key for key in _FUSED_LOSS if self.config.get(key)]
 
     def trace(self) -> dict[str, Any]:
@@ -61,6 +62,8 @@ class Traced:
         given, notes = self.request["config"], []
         if given.get("attn_implementation") in _FLASH or given.get("flash_attention"):
             notes.append("flash attention is traced as torch's own, which keeps the same tensors")
+        if self.request["packed"]:
+            notes.append("packed rows are traced without a mask, as kernels for rows of several lengths take them")
         if given.get("adapter") and any(given.get(key) is not False for key in _KERNELS):
             notes.append("fused LoRA kernels are traced as plain layers, which keep more")
         if self.losses:
@@ -75,8 +78,7 @@ class Traced:
 
     def _upcast(self, cfg: Any) -> bool:
         """Whether sharded training keeps trained weights in fp32, as accelerate has it in mixed precision."""
-        sharded = any(self.request["config"].get(key) for key in ("fsdp", "fsdp_config"))
-        return bool(sharded and (cfg.bf16 or cfg.bfloat16 or cfg.fp16) and not cfg.load_in_4bit)
+        return bool(self.sharded and (cfg.bf16 or cfg.bfloat16 or cfg.fp16) and not cfg.load_in_4bit)
 
     def _architecture(self) -> tuple[int, int]:
         """The model's config.json with as many layers as wanted."""
@@ -137,6 +139,8 @@ class Traced:
 
         loading.ModelLoader._load_model_from_pretrained = made
         loading.ModelLoader._load_model_from_config = made
+        if self.sharded and cfg.adapter != "qlora":  # the loader is not told of FSDP, which it looks for here
+            loading.should_convert_embedding_dtypes = lambda _: True
         adapter: Any = import_module("axolotl.loaders.adapter")
         adapter.reinit_lora_from_seed = lambda *_, **__: 0
         model, _ = loading.ModelLoader(cfg, _Tokenizer(vocabulary)).load()
