@@ -52,12 +52,12 @@ class Traced:
         return {
             "layers": self.layers or total,
             "all": total,
-            "notes": self._notes(),
+            "notes": self._notes(cfg),
             "upcast": self._upcast(cfg),
             **result,
         }
 
-    def _notes(self) -> list[str]:
+    def _notes(self, cfg: Any) -> list[str]:
         """What is traced as something else."""
         given, notes = self.request["config"], []
         if given.get("attn_implementation") in _FLASH or given.get("flash_attention"):
@@ -70,6 +70,8 @@ class Traced:
             notes.append(f"{self.losses[0]} is reckoned: no logits but those of one chunk")
         if any("liger" in key and key not in _FUSED_LOSS for key in given):
             notes.append("Liger's other kernels are traced as plain layers, which keep more")
+        if self._upcast(cfg):
+            notes.append("in mixed precision, accelerate keeps trained weights in fp32 once FSDP has sharded them")
         if given.get("torch_compile"):
             notes.append("traced as it is not compiled, which needs more")
         if given.get("activation_offloading"):
