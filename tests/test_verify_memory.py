@@ -475,6 +475,14 @@ def test_a_fused_loss_keeps_no_logits(probes: dict[str, Probe], plain_target: di
     assert fused["trained"] == plain_target["trained"]
 
 
+def test_a_compiled_loss_in_chunks_keeps_logits_once(probes: dict[str, Probe], plain_target: dict[str, Any]) -> None:
+    plainly, compiled = (traced(source((*TINY, f"compile={word}")), probes) for word in ("false", "true"))
+    once = 2 * 128 * 2048 * 4
+    assert once <= most(compiled, "logits") < 1.5 * once < most(plainly, "logits")
+    chunked = traced(target(chunked_cross_entropy=True), probes)
+    assert once <= most(chunked, "logits") < most(plain_target, "logits")
+
+
 def test_half_precision_halves_the_target_s_weights(probes: dict[str, Probe], plain_target: dict[str, Any]) -> None:
     half = traced(target(bf16=True), probes)
     assert half["weights"] == pytest.approx(plain_target["weights"] / 2, rel=0.05)

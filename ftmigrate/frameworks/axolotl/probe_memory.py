@@ -73,7 +73,7 @@ class Traced:
         if self._upcast(cfg):
             notes.append("in mixed precision, accelerate keeps trained weights in fp32 once FSDP has sharded them")
         if given.get("torch_compile"):
-            notes.append("traced as it is not compiled, which needs more")
+            notes.append("layers are traced as they are not compiled, which keeps more")
         if given.get("activation_offloading"):
             notes.append("offloaded activations come back one at a time")
         return notes
@@ -141,6 +141,8 @@ class Traced:
 
         loading.ModelLoader._load_model_from_pretrained = made
         loading.ModelLoader._load_model_from_config = made
+        chunked: Any = import_module("axolotl.monkeypatch.loss.chunked")
+        chunked.CEWithChunkedOutputLoss.compute_cross_entropy = staticmethod(self.shared.compiled_cross_entropy)
         if self.sharded and cfg.adapter != "qlora":  # the loader is not told of FSDP, which it looks for here
             loading.should_convert_embedding_dtypes = lambda _: True
         adapter: Any = import_module("axolotl.loaders.adapter")

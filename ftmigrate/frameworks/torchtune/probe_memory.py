@@ -47,7 +47,7 @@ class Traced:
                 "packed rows are traced without a mask, as with flex attention on a GPU (elsewhere a mask is made whole)"
             )
         if self.cfg.get("compile"):
-            notes.append("traced as it is not compiled, which needs more")
+            notes.append("layers are traced as they are not compiled, which keeps more")
         if self.cfg.get("enable_activation_offloading"):
             notes.append("offloaded activations come back one at a time")
         return notes
@@ -70,6 +70,8 @@ class Traced:
         loss = self.config.instantiate(self.cfg.loss)
         if type(loss).__name__ == "CEWithChunkedOutputLoss":
             model.set_num_output_chunks(loss.num_output_chunks)
+            if self.cfg.get("compile"):
+                loss.compute_cross_entropy = self.shared.compiled_cross_entropy
         shape = (self.request["rows"], self.request["length"])
         tokens, labels, ignored = (torch.zeros(shape, dtype=torch.long) for _ in range(3))
         batch = {"tokens": tokens, "input_pos": labels} if self.request["packed"] else {"tokens": tokens}
