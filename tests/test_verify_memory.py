@@ -19,7 +19,6 @@ from ftmigrate.conversion import convert
 from ftmigrate.frameworks import registry
 from ftmigrate.frameworks.reader import Context
 from ftmigrate.frameworks.reader import read as read_document
-from ftmigrate.run.model import Run
 from ftmigrate.verify import architectures, environments, memory_level
 from ftmigrate.verify.memory_devices import Division, NotDivided, division
 from ftmigrate.verify.memory_level import Config, Estimate, NotTraced, Options
@@ -67,18 +66,15 @@ def test_a_bend_is_seen() -> None:
     assert not memory_level.straight([trace(2, 20), trace(3, 90), trace(4, 40)])
 
 
-def given(**settings: Any) -> Run:
+def given(**settings: Any) -> Any:
+    """The base config's settings, some of them changed (`__` for the dot)."""
     run = source().run
-    found = {path.replace("__", "."): value for path, value in settings.items()}
-
-    class Changed(Run):
-        def __getitem__(self, path: str) -> Any:
-            return found.get(path, super().__getitem__(path))
-
-    return Changed(**{name: getattr(run, name) for name in Run.__dataclass_fields__})
+    return {path: run[path] for path in run.settings} | {
+        path.replace("__", "."): value for path, value in settings.items()
+    }
 
 
-def apart(run: Run, layers: int = 10) -> dict[str, float]:
+def apart(run: Any, layers: int = 10) -> dict[str, float]:
     return division(run).apply(
         {"weights": 1050.0, "gradients": 1050.0, "optimizer": 2100.0, "activations": 40.0, "step": 8.0},
         {"weights": 1050.0, "trained_bytes": 1050.0, "trained": 262.5, "states": 2100.0}, 100.0, layers, {},
@@ -240,6 +236,16 @@ def test_one_config_is_enough_for_this_level_only(
     assert [(one["level"], one["outcome"]) for one in told["levels"]] == [("memory", "could not run")]
     assert told["target"] is None
     assert "could not run" in shown.read_text(encoding="utf-8")
+
+
+def test_a_conversion_is_not_taken_as_verified_without_a_figure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(environments, "find", lambda *_, **__: None)
+    made = str(tmp_path / "made.yaml")
+    assert main(["convert", str(BASE), "--to", "axolotl@0.21.0", "-o", made, "--verify=memory", "--recipe",
+                 "lora_finetune_single_device"]) == 2  # fmt: skip
+    assert "memory   could not run" in capsys.readouterr().err
 
 
 def test_the_page_shows_the_peaks() -> None:
@@ -467,6 +473,14 @@ def test_a_fused_loss_keeps_no_logits(probes: dict[str, Probe], plain_target: di
     assert most(plain_target, "logits") >= 2 * 2 * 128 * 2048 * 4
     assert most(fused, "logits") < most(plain_target, "logits") / 4
     assert fused["trained"] == plain_target["trained"]
+
+
+def test_a_compiled_loss_in_chunks_keeps_logits_once(probes: dict[str, Probe], plain_target: dict[str, Any]) -> None:
+    plainly, compiled = (traced(source((*TINY, f"compile={word}")), probes) for word in ("false", "true"))
+    once = 2 * 128 * 2048 * 4
+    assert once <= most(compiled, "logits") < 1.5 * once < most(plainly, "logits")
+    chunked = traced(target(chunked_cross_entropy=True), probes)
+    assert once <= most(chunked, "logits") < most(plain_target, "logits")
 
 
 def test_half_precision_halves_the_target_s_weights(probes: dict[str, Probe], plain_target: dict[str, Any]) -> None:

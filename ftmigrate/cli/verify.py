@@ -69,9 +69,7 @@ def run(args: argparse.Namespace) -> int:
         (target.document, after, target.framework, target.version),
     )
     results = verify(target.document, after, target.framework, target.version, args.level)
-    results += pairs(*sides, args.level, args.steps)
-    if args.level in APART:
-        results.append(memory(args, *sides))
+    results += pairs(*sides, args.level, args.steps, args.row_length, args.all_layers)
     lost = differences(before, after)
     if args.report or args.html:
         report = {
@@ -94,12 +92,12 @@ def alone(args: argparse.Namespace, source: Input) -> int:
     """A level that one config is enough for."""
     print_warnings(source.document)
     found = source.run(context(args))
-    result = memory(args, (source.document, found, source.framework, source.version))
+    side = (source.document, found, source.framework, source.version)
+    result = memory(side, row_length=args.row_length, all_layers=args.all_layers)
     if args.report or args.html:
-        side = {"path": args.path, "framework": found.framework, "version": found.version}
         report = {
             "ftmigrate": __version__,
-            "source": side,
+            "source": {"path": args.path, "framework": found.framework, "version": found.version},
             "target": None,
             "levels": [result.json()],
             "differences": [],
@@ -109,7 +107,10 @@ def alone(args: argparse.Namespace, source: Input) -> int:
     return status([result])
 
 
-def memory(args: argparse.Namespace, *sides: tuple[Document, Run, Framework, str]) -> Result:
+def memory(
+    *sides: tuple[Document, Run, Framework, str], row_length: int | None = None, all_layers: bool = False
+) -> Result:
+    """Level memory of one config, or of a source and its target."""
     from ftmigrate.verify.memory_level import Config, Options, check
     from ftmigrate.verify.trial import plain
 
@@ -117,7 +118,7 @@ def memory(args: argparse.Namespace, *sides: tuple[Document, Run, Framework, str
         print(line, file=sys.stderr)
 
     configs = [Config(plain(side[0].tree), side[1], side[2], side[3], side[0].name) for side in sides]
-    return check(configs, Options(args.row_length, args.all_layers, say))
+    return check(configs, Options(row_length, all_layers, say))
 
 
 def pairs(
@@ -125,8 +126,12 @@ def pairs(
     target: tuple[Document, Run, Framework, str],
     level: str,
     steps: int = 20,
+    row_length: int | None = None,
+    all_layers: bool = False,
 ) -> list[Result]:
-    """The levels up to `level` that run both sides."""
+    """The levels up to `level` that run both sides, or the one that stands apart."""
+    if level in APART:
+        return [memory(source, target, row_length=row_length, all_layers=all_layers)]
     wanted = [name for name in included(level) if name in PAIRED]
     if not wanted:
         return []

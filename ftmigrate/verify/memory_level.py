@@ -266,9 +266,11 @@ def _details(name: str, config: Config, one: Estimate) -> list[str]:
 
 
 def compared(source: Estimate, target: Estimate, told: Sequence[Comparison]) -> list[Difference]:
-    """Where the two splits differ, with a setting that explains it, largest first."""
-    least = SHARE * max(source.total, target.total)
-    apart = {part: target.split.get(part, 0.0) - source.split.get(part, 0.0) for part in WORDS}
+    """Where the two differ in the phase of the larger peak, with a setting that explains it, largest first."""
+    larger = max(source, target, key=lambda one: one.total)
+    least = SHARE * larger.total
+    first, second = source.phases[larger.phase], target.phases[larger.phase]
+    apart = {part: second.get(part, 0.0) - first.get(part, 0.0) for part in WORDS}
     known = {one.path for one in told}
     found = []
     for part, size in sorted(apart.items(), key=lambda pair: -abs(pair[1])):
@@ -276,8 +278,8 @@ def compared(source: Estimate, target: Estimate, told: Sequence[Comparison]) -> 
             continue
         cause = next((path for path in CAUSES[part] if path in known), None)
         text = (
-            f"{WORDS[part]}: {gib(source.split.get(part, 0.0))} GiB in the source, "
-            f"{gib(target.split.get(part, 0.0))} GiB in the target"
+            f"{WORDS[part]} {PHASES[larger.phase]}: {gib(first.get(part, 0.0))} GiB in the source, "
+            f"{gib(second.get(part, 0.0))} GiB in the target"
         )
         if cause is None:
             text += "; no setting says so: the two programs compute the same in another way"

@@ -36,6 +36,7 @@ class Traced:
         self.request, self.shared, self.layers = request, shared, layers
         self.torch = import_module("torch")
         self.config: dict[str, Any] = json.loads(json.dumps(request["config"]))
+        self.sharded = any(self.config.get(key) for key in ("fsdp", "fsdp_config"))
         self.losses = [key for key in _FUSED_LOSS if self.config.get(key)]
 
     def trace(self) -> dict[str, Any]:
@@ -51,30 +52,35 @@ class Traced:
         return {
             "layers": self.layers or total,
             "all": total,
-            "notes": self._notes(),
+            "notes": self._notes(cfg),
             "upcast": self._upcast(cfg),
             **result,
         }
 
-    def _notes(self) -> list[str]:
+    def _notes(self, cfg: Any) -> list[str]:
         """What is traced as something else."""
         given, notes = self.request["config"], []
         if given.get("attn_implementation") in _FLASH or given.get("flash_attention"):
             notes.append("flash attention is traced as torch's own, which keeps the same tensors")
+        if self.request["packed"]:
+            notes.append("packed rows are traced without a mask, as kernels for rows of several lengths take them")
         if given.get("adapter") and any(given.get(key) is not False for key in _KERNELS):
             notes.append("fused LoRA kernels are traced as plain layers, which keep more")
         if self.losses:
             notes.append(f"{self.losses[0]} is reckoned: no logits but those of one chunk")
         if any("liger" in key and key not in _FUSED_LOSS for key in given):
             notes.append("Liger's other kernels are traced as plain layers, which keep more")
+        if self._upcast(cfg):
+            notes.append("in mixed precision, accelerate keeps trained weights in fp32 once FSDP has sharded them")
+        if given.get("torch_compile"):
+            notes.append("layers are traced as they are not compiled, which keeps more")
         if given.get("activation_offloading"):
             notes.append("offloaded activations come back one at a time")
         return notes
 
     def _upcast(self, cfg: Any) -> bool:
         """Whether sharded training keeps trained weights in fp32, as accelerate has it in mixed precision."""
-        sharded = any(self.request["config"].get(key) for key in ("fsdp", "fsdp_config"))
-        return bool(sharded and (cfg.bf16 or cfg.bfloat16 or cfg.fp16) and not cfg.load_in_4bit)
+        return bool(self.sharded and (cfg.bf16 or cfg.bfloat16 or cfg.fp16) and not cfg.load_in_4bit)
 
     def _architecture(self) -> tuple[int, int]:
         """The model's config.json with as many layers as wanted."""
@@ -135,6 +141,10 @@ class Traced:
 
         loading.ModelLoader._load_model_from_pretrained = made
         loading.ModelLoader._load_model_from_config = made
+        chunked: Any = import_module("axolotl.monkeypatch.loss.chunked")
+        chunked.CEWithChunkedOutputLoss.compute_cross_entropy = staticmethod(self.shared.compiled_cross_entropy)
+        if self.sharded and cfg.adapter != "qlora":  # the loader is not told of FSDP, which it looks for here
+            loading.should_convert_embedding_dtypes = lambda _: True
         adapter: Any = import_module("axolotl.loaders.adapter")
         adapter.reinit_lora_from_seed = lambda *_, **__: 0
         model, _ = loading.ModelLoader(cfg, _Tokenizer(vocabulary)).load()

@@ -36,7 +36,21 @@ class Traced:
             model = self._model()
             step = self._step(model)
             result = self.shared.measure(model, self._forward(model), step, self.found["vocab_size"])
-        return {"layers": self.layers or self.found["num_layers"], "all": self.found["num_layers"], **result}
+        count = self.found["num_layers"]
+        return {"layers": self.layers or count, "all": count, "notes": self._notes(), **result}
+
+    def _notes(self) -> list[str]:
+        """What is traced as something else."""
+        notes = []
+        if self.request["packed"]:
+            notes.append(
+                "packed rows are traced without a mask, as with flex attention on a GPU (elsewhere a mask is made whole)"
+            )
+        if self.cfg.get("compile"):
+            notes.append("layers are traced as they are not compiled, which keeps more")
+        if self.cfg.get("enable_activation_offloading"):
+            notes.append("offloaded activations come back one at a time")
+        return notes
 
     def _model(self) -> Any:
         torch, training, modules = import_module("torch"), self.training, import_module("torchtune.modules")
@@ -56,6 +70,8 @@ class Traced:
         loss = self.config.instantiate(self.cfg.loss)
         if type(loss).__name__ == "CEWithChunkedOutputLoss":
             model.set_num_output_chunks(loss.num_output_chunks)
+            if self.cfg.get("compile"):
+                loss.compute_cross_entropy = self.shared.compiled_cross_entropy
         shape = (self.request["rows"], self.request["length"])
         tokens, labels, ignored = (torch.zeros(shape, dtype=torch.long) for _ in range(3))
         batch = {"tokens": tokens, "input_pos": labels} if self.request["packed"] else {"tokens": tokens}
