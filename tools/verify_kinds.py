@@ -146,14 +146,12 @@ def main() -> int:
             if known[name].config is None:
                 print(f"{name}: SKIPPED, its config is not at hand")
                 continue
-            source, target = sides(known[name])
             if given.show:
-                print(target.document.text)
+                print(sides(known[name])[1].document.text)
                 continue
-            found = compare(
-                source, target, given.levels.split(","), Options(given.steps, explain=given.explain), running
-            )
-            table[name] = line(found)
+            options = Options(given.steps, explain=given.explain)
+            found, suspects = run(known[name], given.levels.split(","), options, running)
+            table[name] = line(found, suspects)
             print(f"{name}: {json.dumps(table[name])}")
             told(found)
             if whole:

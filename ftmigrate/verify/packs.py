@@ -10,7 +10,7 @@ from ftmigrate.verify.results import Difference
 IGNORED = -100
 Row = Mapping[str, Any]
 Pack = Sequence[Row]
-_CAUSES = ("sequence.packing", "sequence.packing_algorithm", "sequence.split_across_packs", "sequence.max_length")
+_CAUSES = ("sequence.packing", "sequence.max_length", "sequence.packing_algorithm", "sequence.split_across_packs")
 _SHOWN = 6
 
 
@@ -26,12 +26,13 @@ def effective(sample: Mapping[str, Sequence[int]], follows: bool = False) -> tup
 
 
 def compare_batches(source: Mapping[str, Any], target: Mapping[str, Any], told: set[str]) -> Iterator[Difference]:
-    """The first difference of the batches; none where the rows of both lie alike."""
+    """The first difference of each kind; none where the rows of both lie alike. Behind other rows nothing is compared."""
     packed = [bool(side.get("packed")) for side in (source, target)]
     if packed[0] != packed[1]:
         kinds = ["several rows share a sequence" if one else "each row is a sequence of its own" for one in packed]
         yield Difference(_CAUSES[0], f"{kinds[0]} in the source, {kinds[1]} in the target", _CAUSES[0] in told)
         return
+    seen: set[str] = set()
     for number, (one, other) in enumerate(zip(source["batches"], target["batches"], strict=False), 1):
         if len(one) != len(other):
             text = f"batch {number} has {len(one)} sequences in the source, {len(other)} in the target"
@@ -41,8 +42,11 @@ def compare_batches(source: Mapping[str, Any], target: Mapping[str, Any], told: 
         for index, (mine, theirs) in enumerate(zip(one, other, strict=True), 1):
             for causes, words in _apart(mine, theirs):
                 path = next((path for path in _found(causes, told)), causes[-1])
-                yield Difference(path, f"batch {number}, sequence {index}: {words}", path in told)
-                return
+                if path not in seen:
+                    yield Difference(path, f"batch {number}, sequence {index}: {words}", path in told)
+                seen.add(path)
+                if causes[0] in _CAUSES:
+                    return
 
 
 def _found(causes: Sequence[str], told: set[str]) -> Iterator[str]:

@@ -101,6 +101,9 @@ def _read_as(readers: Sequence[Listed | None]) -> Listed | None:
     texts = len(lists) < len(readers)
     if texts and all(isinstance(one, Conversation) and one.or_text for one in lists):
         return None
+    talks = [one for one in lists if isinstance(one, Conversation)]
+    if len(talks) == len(lists) > 0:
+        return min(talks, key=lambda one: len(one.roles))  # the others know more names of roles
     return lists[0] if lists else None
 
 

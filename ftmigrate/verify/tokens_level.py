@@ -11,6 +11,7 @@ from ftmigrate.verify import tiny_tokenizer
 from ftmigrate.verify.packs import IGNORED, compare_batches, counted, counted_batches, effective
 from ftmigrate.verify.results import Difference, Outcome, Result
 
+_LENGTHS = ("sequence.max_length", "sequence.overlong")
 AROUND = 24
 SHOWN = 12
 Sample = Mapping[str, Sequence[int]]
@@ -109,7 +110,7 @@ def _sample(
         apart = next((i for i, (a, b) in enumerate(zip(*masks, strict=True)) if a != b), None)
         if apart is None and _cut(whole, (before["sequence.max_length"], after["sequence.max_length"])):
             text = f"{place.name} has {len(ids)} tokens in the source, {len(other_ids)} in the target"
-            path = "sequence.overlong" if "sequence.overlong" in told else "sequence.max_length"
+            path = next((path for path in _LENGTHS if path in told), _LENGTHS[0])
             return Difference(path, text, path in told)
         longer = max((one, other), key=lambda side: len(side["ids"]))
         if len(whole[0]) != len(whole[1]) and any(label != IGNORED for label in longer["labels"][common:]):

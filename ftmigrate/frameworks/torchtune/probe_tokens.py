@@ -19,7 +19,7 @@ def answer(loader: Any, samples: int, batches: int, pad: int, inside: Any) -> di
         "samples": [one for row in rows for one in _sample(row, inside)],
         "pairs": bool(rows) and "chosen_input_ids" in rows[0],
         "batches": found,
-        "packed": type(dataset).__name__ == "PackedDataset",
+        "packed": any(type(one).__name__ == "PackedDataset" for one in getattr(dataset, "_datasets", [dataset])),
     }
 
 

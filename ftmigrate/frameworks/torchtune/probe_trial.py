@@ -20,8 +20,6 @@ _SIZES = {"layers": "num_layers", "heads": "num_heads", "kv_heads": "num_kv_head
           "inner": "intermediate_dim", "vocabulary": "vocab_size", "head_width": "head_dim", "tied": "tie_word_embeddings",
           "score_scale": "query_pre_attn_scalar"}  # fmt: skip
 _MODULES = {"output_proj": "o_proj", "w1": "gate_proj", "w2": "down_proj", "w3": "up_proj", "output": "lm_head"}
-_FUSED = {"q_proj": "qkv_proj.q", "k_proj": "qkv_proj.k", "v_proj": "qkv_proj.v", "gate_proj": "gate_up_proj.gate",
-          "up_proj": "gate_up_proj.up"}  # fmt: skip
 _METHODS = (("DPO", "dpo"), ("QAT", "qat"), ("KD", "distillation"), ("PPO", "ppo"))
 _LOADING = ("source", "data_files", "data_dir", "name", "revision", "streaming", "subset")
 _ONLY_BUILDER = ("q_proj_bias", "k_proj_bias", "attn_bias")
@@ -36,6 +34,7 @@ class Trial:
         self.omegaconf = import_module("omegaconf").OmegaConf
         self.instances = import_module("torchtune.config._utils")
         self.watch = inside.Watch(request.get("steps", 1))
+        self.names = inside.beside(__file__, "probe_names")
         self.recipe: Any = None
 
     def run(self) -> dict[str, Any]:
@@ -230,7 +229,7 @@ class Trial:
         groups = watch.groups
         found = inside.parameters(named, groups)
         if family(self.request)["family"] in ("phi3", "phi4"):
-            found = _fused(found)
+            found = self.names.fused(found)
         loader = self._loader()
         observed: dict[str, Any] = {
             **inside.optimizer_settings(watch),
@@ -244,7 +243,9 @@ class Trial:
             "duration.partial_batch": "dropped" if loader.drop_last else "kept",
             "data.order": order,
             "data.shuffle": None if order is None else order != "as stored",
-            "sequence.packing": type(loader.dataset).__name__ == "PackedDataset",
+            "sequence.packing": all(
+                type(one).__name__ == "PackedDataset" for one in getattr(loader.dataset, "_datasets", [loader.dataset])
+            ),
             "precision.autocast": watch.autocast,
             "memory.activation_checkpointing": any(
                 "CheckpointWrapper" in type(one).__name__ for one in recipe._model.modules()
@@ -291,7 +292,8 @@ class Trial:
     def _module(self, name: str) -> str:
         """A linear layer's name as the vocabulary has it: with the layer that holds it, where a family fuses several."""
         own = canonical(name).rsplit(".", 1)[-1]
-        return _FUSED.get(own, own) if family(self.request)["family"] in ("phi3", "phi4") else own
+        fused = family(self.request)["family"] in ("phi3", "phi4")
+        return str(self.names.FUSED.get(own, own)) if fused else own
 
     def _adapter(self) -> dict[str, Any]:
         kinds = [(name, one) for name, one in self.recipe._model.named_modules()
@@ -337,22 +339,6 @@ def canonical(name: str, gemma2: bool = False) -> str:
         name = name.replace("mlp_scale", "post_feedforward_layernorm")
     name = name.replace("mlp_norm", "post_attention_layernorm")
     return ".".join(_MODULES.get(part, part) for part in re.sub(r"^decoder\.", "", name).split("."))
-
-
-_PARTS = {"qkv_proj": ("q_proj", "k_proj", "v_proj"), "gate_up_proj": ("gate_proj", "up_proj")}
-
-
-def _fused(parameters: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """With the weights that are one in the checkpoint as one; adapters, which each part has of its own, stay."""
-    found = dict(parameters)
-    for whole, parts in _PARTS.items():
-        for name in [one for one in parameters if one.endswith(f"{parts[0]}.weight")]:
-            names = [name.replace(parts[0], part) for part in parts]
-            if all(one in found for one in names):
-                several = [found.pop(one) for one in names]
-                shape = [sum(one["shape"][0] for one in several), *several[0]["shape"][1:]]
-                found[name.replace(parts[0], whole)] = {**several[0], "shape": shape}
-    return found
 
 
 def _recipe(name: str) -> Any:
