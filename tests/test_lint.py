@@ -449,3 +449,34 @@ def test_packing_with_preferences_is_told_once() -> None:
     text = (BASE / "axolotl.dpo.yaml").read_text(encoding="utf-8").replace("packing: false", "packing: true")
     line = next(index for index, one in enumerate(text.splitlines(), 1) if "packing: true" in one)
     assert [code for code, at in codes(text) if at == line] == ["AX016"]
+
+
+@pytest.mark.parametrize(
+    ("written", "repaired"),
+    [
+        ("lora_target_modules: [q_proj, v_projj]  # two\n", "lora_target_modules: [q_proj, v_proj]  # two\n"),
+        ("lora_target_modules:\n  - 'v_projj'\n  - q_proj\n", "lora_target_modules:\n  - 'v_proj'\n  - q_proj\n"),
+        ("lora_target_modules: [v_projj, v_projj]\n", None),
+    ],
+)
+def test_an_item_of_a_list_is_repaired_where_it_stands_once(written: str, repaired: str | None) -> None:
+    text = AXOLOTL.replace("lora_target_linear: true\n", written)
+    done = engine.lint(text.encode(), "x.yaml", Job(fix="unsafe", isolated=True))
+    assert done is not None
+    assert done.fixed == (None if repaired is None else text.replace(written, repaired))
+
+
+@pytest.mark.parametrize(
+    ("written", "repaired"),
+    [
+        ("fsdp:\n  cpu_offload: true\n", "fsdp_cpu_offload: true\n"),
+        ("fsdp:\n  cpu_offload: true\n  wrap: 1\n", None),
+        ("fsdp: {cpu_offload: true}\n", None),
+        ("fsdp:\n  # why\n  cpu_offload: true\n", None),
+    ],
+)
+def test_a_key_is_moved_up_where_it_stands_alone(written: str, repaired: str | None) -> None:
+    job = Job("torchtune@0.6.1", select=("TT009",), fix="unsafe", isolated=True)
+    done = engine.lint((TORCHTUNE + written).encode(), "x.yaml", job)
+    assert done is not None
+    assert done.fixed == (None if repaired is None else TORCHTUNE + repaired)

@@ -3,7 +3,7 @@
     python tools/fuzz_lint.py [--count 100000] [--seed 0] [--only NUMBER] [--limit SECONDS] [--jobs N] [--keep DIR] [FOLDER ...]
 
 Configs of the fixtures, and below each FOLDER, are damaged; every fifth input is made by Hypothesis instead (bytes, text,
-or a config of known keys with any values). Each goes through the command itself, as it is, with fixes, or in another
+or a config of known keys with any values), or damaged from such. Each goes through the command itself, as it is, with fixes, or in another
 format. A fault is a status other than these, an exception, something on standard error that is a traceback, or no end
 within the limit; it is told with the input's number, kept below `--keep`, and repeated with `--seed` and `--only`.
 The exit status is 1 where there were faults.
@@ -39,7 +39,8 @@ from ftmigrate.frameworks import registry
 
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
 CHUNK = 250
-INVENTED = 50  # of a chunk, made by Hypothesis
+INVENTED = 50  # of a chunk, every fifth of them made by Hypothesis, the others damaged from it
+MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None
 STATUSES = (0, 1, 2)
 PIECES = ("null", "true", "-1", "1e-4", "[]", "{}", "[1, {a: b}]", "'x'", '"', "*a", "&a 1", "!!int x", "${a}", "${", "???", "#",
           "- ", "  ", "\t", ":", "|\n  x", "None", "0x1F", "010", "1:30", "2026-01-01", "\u2028", "é", "<<: {a: 1}",
@@ -155,7 +156,7 @@ def inputs(number: int, seed: int, files: Sequence[Path]) -> Iterator[bytes]:
 
     @seeded(seed * 1_000_003 + number)
     @settings(
-        max_examples=INVENTED,
+        max_examples=INVENTED // 5,
         database=None,
         deadline=None,
         phases=[Phase.generate],
@@ -166,7 +167,10 @@ def inputs(number: int, seed: int, files: Sequence[Path]) -> Iterator[bytes]:
         made.append(data)
 
     gather()
-    yield from made
+    for data in made:
+        yield data
+        for _ in range(4):
+            yield damaged(data.decode("utf-8", "replace"), chance).encode("utf-8", "replace")
 
 
 # --- the command on them ------------------------------------------------------------------------------------------
@@ -204,7 +208,8 @@ def chunk(number: int, seed: int, files: Sequence[Path], limit: float, only: int
         signal.signal(signal.SIGALRM, _alarm)
     statuses: Counter[int] = Counter()
     faults = []
-    with tempfile.TemporaryDirectory() as folder:
+    gc.disable()
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         for index, data in enumerate(inputs(number, seed, files), number * CHUNK):
             if only is not None and index != only:
                 continue
@@ -213,6 +218,7 @@ def chunk(number: int, seed: int, files: Sequence[Path], limit: float, only: int
             statuses[status] += 1
             if what:
                 faults.append(Fault(index, what, data, options))
+    gc.enable()
     gc.collect()
     return Done(statuses, faults)
 

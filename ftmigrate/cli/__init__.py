@@ -8,7 +8,8 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from functools import cache
+from typing import Any, NoReturn
 
 from ftmigrate import __version__
 
@@ -44,10 +45,31 @@ def start() -> NoReturn:
     os._exit(status)
 
 
+class _Help(argparse.HelpFormatter):
+    """Help as wide as the terminal, which argparse's own asks for anew for every option that is added."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=_width() - 2)
+
+
+@cache
+def _width() -> int:
+    told = os.environ.get("COLUMNS", "")
+    try:
+        return int(told) if told.isdecimal() else os.get_terminal_size().columns or 80
+    except OSError:
+        return 80
+
+
+class _Parser(argparse.ArgumentParser):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(formatter_class=_Help, **options)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command. 0: fine; 1: findings or a difference; 2: it could not do its work; 3: a fault of ours."""
     given = list(sys.argv[1:] if argv is None else argv)
-    parser = argparse.ArgumentParser(prog="ftmigrate", description="Linter and migration tool for fine-tuning configs.")
+    parser = _Parser(prog="ftmigrate", description="Linter and migration tool for fine-tuning configs.")
     parser.add_argument("--version", action="version", version=f"ftmigrate {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     asked = next((word for word in given if not word.startswith("-")), "")

@@ -27,7 +27,9 @@ def near(key: str, known: Iterable[str], beside: Any) -> str | None:
         return exact
     from difflib import get_close_matches
 
-    close = get_close_matches(key, names, 1, _NEAR if len(key) > 4 else 0.74)
+    least = _NEAR if len(key) > 4 else 0.74
+    alike = [name for name in names if 2 * min(len(name), len(key)) >= least * (len(name) + len(key))]
+    close = get_close_matches(key, alike, 1, least)
     return close[0] if close else None
 
 
