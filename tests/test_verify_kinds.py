@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -19,6 +18,7 @@ from verify_kinds import OUT, VERSIONS, Case, cases, sides
 
 from ftmigrate.frameworks.reader import Context
 from ftmigrate.frameworks.reader import read as read_document
+from ftmigrate.record import replace
 from ftmigrate.run import likeness
 from ftmigrate.run.compare import losses
 from ftmigrate.run.rendering import Column, Rendering, Text
