@@ -228,7 +228,7 @@ LOST: dict[str, dict[str, str]] = {
     "ragged_shuffled": BLANKS | COUNTED | LEFT | ORDER,
     "short_epochs": BLANKS | COUNTED | ORDER | {"duration.epoch_steps": "0.021"},
     "full_masked": BLANKS | HEADER | DECAY,
-    "packed_masked": BLANKS | HEADER | LEFT,
+    "packed_masked": BLANKS | HEADER | LEFT | {"sequence.packing_algorithm": "<|end_of_text|>"},
     "packed_text": SPLIT | COUNTED | LEFT | {"gradient.loss_normalisation": "3e-5"},
     "packed_text_split": SPLIT
     | COUNTED

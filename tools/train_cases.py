@@ -14,7 +14,6 @@ import json
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +26,7 @@ sys.path[:0] = [str(ROOT)]
 from ftmigrate import api  # noqa: E402
 from ftmigrate.frameworks import registry  # noqa: E402
 from ftmigrate.frameworks.reader import Context  # noqa: E402
+from ftmigrate.record import replace  # noqa: E402
 from ftmigrate.verify import environments  # noqa: E402
 from ftmigrate.verify.pair import Config, Options, compare  # noqa: E402
 from ftmigrate.verify.probe import Probe  # noqa: E402

@@ -192,7 +192,7 @@ def _kept(
 ) -> frozenset[str]:
     """The settings that are lost, and that the exact mode's plan keeps."""
     document = replace(from_tree(planned.tree()), header=header)
-    other = read(table, document, replace(context, world_size=None, nodes=None))
+    other = read(table, document, replace(context, world_size=_number(written["parallel.world_size"]), nodes=None))
     return frozenset({found.path for found in losses(run, written)} - {found.path for found in losses(run, other)})
 
 

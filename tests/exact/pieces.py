@@ -143,6 +143,8 @@ assert got["labels"] == [-100] * len(masked) + trained + [-100]
 assert got["attention_mask"] == [1] * len(got["input_ids"])
 assert whole.tokenize_prompt({"text": "a"})["labels"] == ["<s>", "a", "<e>"]
 assert whole.tokenize_prompt({"text": ""})["labels"] == [-100, -100]
+cfg.sample_packing = True
+assert load("made_exact.rows", Letters(), cfg, cfg.datasets[2]).tokenize_prompt({"text": ""})["labels"] == []
 
 chat = {**form, "messages": {"column": "talk", "role": "from", "content": "value", "names": {"gpt": "assistant"}},
         "system": "S", "train_end": "as the turn before it"}  # fmt: skip

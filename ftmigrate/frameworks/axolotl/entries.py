@@ -177,7 +177,7 @@ def _named(read: Entry, kind: str) -> Rendering:
         )
     if is_rows_type(kind):
         read.shared("plugins")
-        return exact_rows.rendering(read.shared(ROWS_KEY))
+        return exact_rows.rendering(read.shared(ROWS_KEY), bool(read.config.get("sample_packing")))
     if found is None:
         raise Undecodable(f"type: {kind}")
     if name == "alpaca_chat" and read.own("conversation"):

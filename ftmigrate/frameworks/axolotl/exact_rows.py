@@ -136,25 +136,25 @@ def special_tokens(given: Form) -> frozenset[str]:
 # --- reading ----------------------------------------------------------------------------------------------------
 
 
-def rendering(given: object) -> Rendering:
-    """What a form renders. Raises Undecodable."""
+def rendering(given: object, packed: bool = False) -> Rendering:
+    """What a form renders; packed: where rows share a sequence. Raises Undecodable."""
     if not isinstance(given, Mapping):
         raise Undecodable("a dataset type that takes its form from exact_rows, where there is none for it")
     try:
-        return _read(given)
+        return _read(given, packed)
     except (KeyError, TypeError, AttributeError):
         raise Undecodable("a form under exact_rows that is not one of ours") from None
 
 
-def _read(given: Mapping[str, Any]) -> Rendering:
+def _read(given: Mapping[str, Any], packed: bool) -> Rendering:
     start, end = given.get("start") or "", given.get("end") or ""
     if given.get("text"):
         parts = _segments(given["text"], True)
         whole = (Text(start, True), *parts, Text(end, True))
         columns = [part.name for part in parts if isinstance(part, Column)]
         if len(parts) == len(columns) == 1:
-            nothing = (Text(start), Column(columns[0]), Text(end))
-            whole = (When(columns[0], whole, nothing),)
+            nothing = (Column(columns[0]),)
+            whole = (When(columns[0], whole, nothing if packed else (Text(start), *nothing, Text(end))),)
         return Rendering(whole, _NOTE)
     roles, last = (
         {

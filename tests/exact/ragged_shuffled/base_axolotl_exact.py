@@ -36,7 +36,7 @@ def load(tokenizer: Any, cfg: Any, ds_cfg: Any) -> "RowStrategy":
     """The strategy of one dataset, called by Axolotl."""
     alike = [one for one in cfg.datasets if one.type == ds_cfg.type]
     at = next((n for n, one in enumerate(alike) if all(one.get(key) == ds_cfg.get(key) for key in PLACE)), 0)
-    return RowStrategy(tokenizer, cfg.exact_rows[at if len(cfg.exact_rows) > 1 else 0])
+    return RowStrategy(tokenizer, cfg.exact_rows[at if len(cfg.exact_rows) > 1 else 0], bool(cfg.sample_packing))
 
 
 class RowStrategy(PromptTokenizingStrategy):
@@ -45,27 +45,27 @@ class RowStrategy(PromptTokenizingStrategy):
     A turn is trained as a whole, its header included, or not at all.
     """
 
-    def __init__(self, tokenizer: Any, form: dict[str, Any]) -> None:
+    def __init__(self, tokenizer: Any, form: dict[str, Any], packed: bool) -> None:
         super().__init__(None, tokenizer)
-        self.form = form
+        self.form, self.packed = form, packed
 
     def tokenize_prompt(self, row: dict[str, Any]) -> dict[str, list[int]]:
         ids: list[int] = []
         labels: list[int] = []
-        for text, special, trained in pieces(self.form, row):
+        for text, special, trained in pieces(self.form, row, self.packed):
             found = self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=not special)
             ids += found
             labels += found if trained else [-100] * len(found)
         return {"input_ids": ids, "attention_mask": [1] * len(ids), "labels": labels}
 
 
-def pieces(form: dict[str, Any], row: dict[str, Any]) -> Iterator[tuple[str, bool, bool]]:
+def pieces(form: dict[str, Any], row: dict[str, Any], packed: bool = False) -> Iterator[tuple[str, bool, bool]]:
     """Each stretch of text with whether its special tokens count as such, and whether it is trained."""
     start, end = form.get("start") or "", form.get("end") or ""
     if form.get("text"):
         text = joined(form["text"], row)
-        there = bool(text)  # an empty one keeps its place in the batch, untrained: Axolotl drops rows without tokens
-        yield from ((start, True, there), (text, False, there), (end, True, there))
+        there = bool(text)  # an empty one keeps its place in a batch, untrained, for Axolotl drops rows without tokens
+        yield from ((start, True, there), (text, False, there), (end, True, there)) if there or not packed else ()
         return
     yield start, True, False
     trained = False
