@@ -29,6 +29,7 @@ from ftmigrate.run.compare import LOSSES
 from ftmigrate.run.likeness import compare
 from ftmigrate.run.rendering import Rendering
 from ftmigrate.verify import environments
+from ftmigrate.verify.levels import loaded
 from ftmigrate.verify.pair import Options
 from ftmigrate.verify.probe import Probe
 from ftmigrate.verify.results import Outcome
@@ -230,6 +231,29 @@ def test_the_module_is_written_beside_and_the_command_finds_it(
     assert main([*COMMAND, "-o", str(out), "--force"]) == 0
 
 
+def test_a_directory_has_a_module_beside_each_config(tmp_path: Path) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    (source / "sub").mkdir(parents=True)
+    for place in (source / "one.yaml", source / "sub" / "two-b.yaml"):
+        place.write_text(BASE.read_text(encoding="utf-8"), encoding="utf-8")
+    options = [
+        "--to",
+        TARGET,
+        "--from",
+        "torchtune",
+        "--exact",
+        "--rows",
+        "48",
+        "--recipe",
+        "lora_finetune_single_device",
+    ]
+    assert main(["convert", str(source), "-o", str(out), *options]) == 0
+    written = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.suffix in (".py", ".yaml")}
+    assert written == {"one.yaml", "one_exact.py", "sub/two-b.yaml", "sub/two_b_exact.py"}
+    for path in out.rglob("*.yaml"):
+        assert main(["lint", str(path)]) == 0
+
+
 def test_standard_output_has_no_place_for_a_second_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(COMMAND) == 2
     told = capsys.readouterr()
@@ -273,6 +297,14 @@ def probes() -> Iterator[dict[str, Probe]]:
                 pytest.skip(f"NOT VERIFIED against {name} {version}: run `ftmigrate env create {name}`")
             found[name] = stack.enter_context(Probe(environment.python, name))
         yield found
+
+
+@pytest.mark.parametrize("name", ["c_decay", "f_accumulated", "short_epochs"])
+def test_axolotl_s_own_loader_takes_it(name: str, probes: dict[str, Probe]) -> None:
+    made = exactly(name)
+    document = registry.get("axolotl").parse(next(iter(made.files.values())).encode(), "made.yaml", ())
+    found = loaded(probes["axolotl"], document, 1)
+    assert found.outcome is Outcome.PASSED, found.details
 
 
 @pytest.mark.parametrize("name", ["full_masked", "ragged_shuffled", "odd_chat"])
