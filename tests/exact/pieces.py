@@ -4,6 +4,7 @@ The last line of the output names the plugins that were asked.
 """
 
 import json
+import os
 import types
 
 import made_exact
@@ -43,7 +44,9 @@ for wanted in (False, True):
     cfg = DictDefault({"bf16": wanted})
     pure.post_model_load(cfg, model)
     assert {weight.dtype for weight in model.parameters()} == {torch.bfloat16 if wanted else torch.float32}
+    os.environ["ACCELERATE_MIXED_PRECISION"] = "bf16"
     assert pure.get_training_args(cfg) == ({"bf16": False} if wanted else {})
+    assert os.environ["ACCELERATE_MIXED_PRECISION"] == ("no" if wanted else "bf16")
 
 # --- first tokens: two micro batches with 3 and 5 labels, of which 1 each is a row's first
 batches = [{"labels": torch.tensor([[1, 2, 3, -100, -100]])}, {"labels": torch.tensor([[1, 2, 3, 4, 5]])}]

@@ -96,7 +96,7 @@ def text(about: str, names: Iterable[str]) -> str:
 
 def _rank(line: str) -> tuple[int, bool, str]:
     """The order of imports: the standard library's first, `import` before `from`."""
-    standard = line.split()[1].partition(".")[0] in ("collections", "itertools", "sys", "typing")
+    standard = line.split()[1].partition(".")[0] in ("collections", "itertools", "os", "sys", "typing")
     return (0 if standard else 1, line.startswith("from"), line)
 
 

@@ -1,5 +1,6 @@
 """PureBf16: all weights in bf16, and no autocast."""
 
+import os
 from typing import Any
 
 import torch
@@ -14,4 +15,7 @@ class PureBf16(BasePlugin):
             model.to(torch.bfloat16)
 
     def get_training_args(self, cfg: Any) -> dict[str, Any]:
-        return {"bf16": False} if cfg.bf16 else {}
+        if not cfg.bf16:
+            return {}
+        os.environ["ACCELERATE_MIXED_PRECISION"] = "no"  # Axolotl has set it to bf16 by now
+        return {"bf16": False}
