@@ -51,10 +51,6 @@ class Case(NamedTuple):
     data: Path | None
     own_precision: bool
 
-    @property
-    def packed(self) -> bool:
-        return "dataset.packed=true" in self.overrides
-
 
 class Once(Probe):
     """A probe that runs a trial once: of a case's source there is one, of its conversions there are two."""
