@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from train_cases import Case, cases
+from train_cases import FIXTURES, Case, cases
 
 from ftmigrate import api
 from ftmigrate.conversion import Conversion
@@ -91,6 +91,11 @@ PACKED = {
     "pad_to_sequence_len": None,
 }
 
+PACKED_TEXT = {
+    **COMPLETION, **PACKED, "sequence_len": 256, "num_epochs": 2, "sample_packing_sequentially": True,
+    "dataloader_drop_last": None, "train_on_inputs": None,
+}  # fmt: skip
+
 # case -> the keys that differ from BASE; None: not written
 KEYS: dict[str, dict[str, Any]] = {
     "a": {},
@@ -151,6 +156,30 @@ KEYS: dict[str, dict[str, Any]] = {
         **{f"datasets[1].{key}": text for key, text in ALPACA.items()},
     },
     "warmup_of_one": {"warmup_steps": 1},
+    "warmup_of_none": {"warmup_steps": 0},
+    "warmup_of_many": {"warmup_steps": 100},
+    "accumulation_of_one": {"gradient_accumulation_steps": 1, "max_steps": 24},
+    "accumulation_of_four": {"gradient_accumulation_steps": 4, "num_epochs": 2},
+    "ragged": {"gradient_accumulation_steps": 4, "num_epochs": 2, "max_steps": 10},
+    "ragged_shuffled": {"gradient_accumulation_steps": 4, "num_epochs": 2, "max_steps": 10, "curriculum_sampling": None},
+    "short_epochs": {"num_epochs": 5, "max_steps": 25, "curriculum_sampling": None},
+    "full_masked": {**FULL, "train_on_inputs": False, "weight_decay": 0.1, "max_grad_norm": 0.5},
+    "packed_masked": {
+        **PACKED, "micro_batch_size": 2, "train_on_inputs": False, "sample_packing_sequentially": True,
+        "dataloader_drop_last": None, "num_epochs": 2,
+    },
+    "packed_text": PACKED_TEXT,
+    "packed_text_split": PACKED_TEXT,
+    "quantized": {"adapter": "qlora", "load_in_4bit": True},
+    "odd_alpaca": {"datasets[0].path": str(FIXTURES / "odd_alpaca.json")},
+    "odd_masked": {"datasets[0].path": str(FIXTURES / "odd_alpaca.json"), "train_on_inputs": False},
+    "odd_chat": {
+        **CHAT,
+        "datasets[0].path": str(FIXTURES / "odd_chat.json"),
+        "datasets[0].field_messages": "conversations",
+        "datasets[0].message_property_mappings.role": "from",
+        "datasets[0].message_property_mappings.content": "value",
+    },
 }  # fmt: skip
 
 # case -> what is lost beside HERE: setting -> what its note says
@@ -191,6 +220,27 @@ LOST: dict[str, dict[str, str]] = {
     "q": BLANKS | COUNTED,
     "two_sources": BLANKS | COUNTED | ORDER | {"data.sources[1].text": "8.8e-4"},
     "warmup_of_one": BLANKS | COUNTED | {"schedule.warmup_steps": "0.019"},
+    "warmup_of_none": BLANKS | COUNTED,
+    "warmup_of_many": BLANKS | COUNTED,
+    "accumulation_of_one": BLANKS | COUNTED,
+    "accumulation_of_four": BLANKS | COUNTED,
+    "ragged": BLANKS | COUNTED | LEFT,
+    "ragged_shuffled": BLANKS | COUNTED | LEFT | ORDER,
+    "short_epochs": BLANKS | COUNTED | ORDER | {"duration.epoch_steps": "0.021"},
+    "full_masked": BLANKS | HEADER | DECAY,
+    "packed_masked": BLANKS | HEADER | LEFT | {"sequence.packing_algorithm": "<|end_of_text|>"},
+    "packed_text": SPLIT | COUNTED | LEFT | {"gradient.loss_normalisation": "3e-5"},
+    "packed_text_split": SPLIT
+    | COUNTED
+    | LEFT
+    | {
+        "gradient.loss_normalisation": "3e-5",
+        "sequence.split_across_packs": "6 steps for 5",
+    },
+    "quantized": BLANKS | COUNTED | {"model.quantizer": "The same grid"},
+    "odd_alpaca": BLANKS | COUNTED,
+    "odd_masked": BLANKS | HEADER,
+    "odd_chat": HEADER,
 }
 
 
@@ -241,9 +291,18 @@ def test_what_is_lost_is_told_with_its_size(name: str) -> None:
 @pytest.mark.parametrize("name", ["a_shuffled", "two_sources"])
 def test_exact_reaches_the_order(name: str) -> None:
     made = converted(name, exact=True)
-    assert (made.keys["seed"], made.keys["shuffle_merged_datasets"]) == (0, False)
+    assert made.keys["shuffle_merged_datasets"] is False
     assert "curriculum_sampling" not in made.keys
+    assert {"data.order", "seed.value"}.isdisjoint(lost(made))
+
+
+def test_exact_reaches_the_order_of_chat_rows_by_the_seed_alone() -> None:
+    case = CASES["d_openai"]
+    made = api.convert(str(case.config), TARGET, "torchtune", overrides=(*case.overrides, "shuffle=true"), exact=True,
+                       recipe=case.recipe, rows=case.rows, world_size=1)  # fmt: skip
+    assert (made.keys["seed"], made.keys["shuffle_merged_datasets"]) == (0, False)
     assert "data.order" not in lost(made)
+    assert len(made.files) == 1
 
 
 @pytest.mark.parametrize("name", ["d_sharegpt", "d_openai"])

@@ -39,7 +39,8 @@ def test_proofs_are_what_the_referee_saw(name: str) -> None:
     made = importlib.import_module(f"ftmigrate.frameworks.{framework}.proofs")
     assert {key: tuple(paths) for key, paths in REPORT[name]["moved"].items()} == dict(made.MOVED)
     table = registry.get(framework).table(version)
-    proofs = [one for one in table.entries if isinstance(one, Field | Group | Always) and one.proof]
+    proofs = [one for one in table.entries if isinstance(one, Field | Group | Always)
+              and one.proof and not one.proof.startswith("trained: ")]  # fmt: skip
     assert proofs
     for entry in proofs:
         seen = {path for key in entry.keys for path in made.MOVED.get(key, ())} | set(made.SEEN)

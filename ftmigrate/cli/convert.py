@@ -101,6 +101,9 @@ def convert_one(
     result = convert(source.document, (source.framework, source.version), target, context(args), name, exact=args.exact)
     if args.report and to_file and os.path.realpath(args.report) in map(os.path.realpath, result.files):
         raise api.UnreadableError(f"{args.report} cannot hold both the config and the ledger")
+    if not to_file and len(result.files) > 1:
+        others = ", ".join(os.path.basename(path) for path in result.files if path != name)
+        raise api.UnreadableError(f"{others} must stand beside the config; name the file to write with -o OUT")
     for path in [*(result.files if to_file else ()), *([args.report] if args.report else ())]:
         if Path(path).exists() and not args.force:
             raise api.UnreadableError(f"{path} exists already; --force overwrites it")
@@ -123,8 +126,7 @@ def convert_one(
         from ftmigrate.verify.levels import status, verify
 
         assert result.target is not None
-        (text,) = result.files.values()
-        document = target[0].parse(text.encode(), name, ())
+        document = target[0].parse(result.files[name].encode(), name, ())
         results = verify(document, result.target, *target, args.verify)
         results += pairs((source.document, result.source, source.framework, source.version),
                          (document, result.target, *target), args.verify)  # fmt: skip

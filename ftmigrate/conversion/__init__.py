@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 from ftmigrate import __version__, schema
@@ -70,7 +71,7 @@ def convert(
         other = f"{to.title} {to_version} cannot be written yet, only {able}: other versions behave otherwise"
         return _refuse(document, run, head, target, other)
     table = to.table(to_version)
-    known = replace(context, recipe=None, world_size=_number(run["parallel.world_size"]),
+    known = replace(context, recipe=None, world_size=_number(run["parallel.world_size"]), stem=PurePath(out).stem,
                     nodes=nodes if isinstance(nodes := run["launch.nodes"], int | Symbol) else None)  # fmt: skip
     try:
         header = table.header(run)
@@ -92,10 +93,12 @@ def convert(
     again = None if exact or not table.has_exact else plan(run, table, known, required, own, exact=True, header=header)
     kept = frozenset() if again is None else _kept(run, written, again, table, known, header)
     entries = ledgers.build(document, run, written, back, planned.reasons, kept)
-    commands = to.commands(written, out)
-    notes = (*_notes(document, run), *(f"to {command.purpose}: {command.line}" for command in commands))
-    account = Ledger(head, _where(target, out), entries, notes=notes)
-    return _made({out: text}, account, run, written, commands, back)
+    commands = _commands(to, written, out, back)
+    files = {out: text, **_beside(to, back, out)}
+    notes = (*_notes(document, run), *(f"{path} must stay beside {out}: it is needed to train and to merge" for path in files
+             if path != out), *(f"to {command.purpose}: {command.line}" for command in commands))  # fmt: skip
+    account = Ledger(head, _where(target, *files), entries, notes=notes)
+    return _made(files, account, run, written, commands, back)
 
 
 def _edited(
@@ -146,8 +149,22 @@ def _edited(
         setting: one.why for one in removed for setting in run.claims[one.path].settings
     })  # fmt: skip
     changes = tuple(upgrade.account(edits, removed, run, written))
-    account = Ledger(head, _where(target, out), entries, notes=_notes(document, run), edits=changes)
-    return _made({out: text}, account, run, written, to.commands(written, out), back)
+    files = {out: text, **_beside(to, back, out)}
+    account = Ledger(head, _where(target, *files), entries, notes=_notes(document, run), edits=changes)
+    return _made(files, account, run, written, _commands(to, written, out, back), back)
+
+
+def _beside(to: Framework, document: Document, out: str) -> dict[str, str]:
+    """What must stand beside the written file: path -> text."""
+    return {str(PurePath(out).parent / name): text for name, text in to.beside(document).items()}
+
+
+def _commands(to: Framework, run: Run, out: str, document: Document) -> tuple[Command, ...]:
+    found = to.commands(run, out)
+    if not to.beside(document):
+        return found
+    start = to.start_beside.format(folder=PurePath(out).parent)
+    return tuple(replace(command, line=start + command.line) for command in found)
 
 
 def _where(target: tuple[Framework, str], *paths: str) -> Mapping[str, object]:
@@ -175,7 +192,7 @@ def _kept(
 ) -> frozenset[str]:
     """The settings that are lost, and that the exact mode's plan keeps."""
     document = replace(from_tree(planned.tree()), header=header)
-    other = read(table, document, replace(context, world_size=None, nodes=None))
+    other = read(table, document, replace(context, world_size=_number(written["parallel.world_size"]), nodes=None))
     return frozenset({found.path for found in losses(run, written)} - {found.path for found in losses(run, other)})
 
 
@@ -251,11 +268,20 @@ def _render(
     back = to.parse(draft.encode(), out, ())
     target_run = read(table, back, context)
     comments = _comments(document, run, back, target_run)
-    text = write.render(tree, table, _header(run, head, to, version, target_run, out), comments, planned.todo)
+    commands = _commands(to, target_run, out, back)
+    above = (*_header(run, head, to, version, tuple(to.beside(back)), commands),)
+    text = write.render(tree, table, above, comments, planned.todo)
     return text, to.parse(text.encode(), out, ())
 
 
-def _header(run: Run, head: Mapping[str, object], to: Framework, version: str, target: Run, out: str) -> Sequence[str]:
+def _header(
+    run: Run,
+    head: Mapping[str, object],
+    to: Framework,
+    version: str,
+    beside: Sequence[str],
+    commands: Sequence[Command],
+) -> Sequence[str]:
     about = f"{head['framework']} {head['version']}"
     recipe = f", recipe {run.recipe}" if run.recipe else ""
     if about in str(head["path"]):
@@ -266,7 +292,9 @@ def _header(run: Run, head: Mapping[str, object], to: Framework, version: str, t
         f"from {head['path']}{origin}",
         *([f"as started by: {command['text']}"] if isinstance(command := head.get("command"), Mapping) else ()),
     ]
-    for command in to.commands(target, out):
+    if beside:
+        lines.append(f"needs {', '.join(beside)} beside it")
+    for command in commands:
         lines += ["", f"To {command.purpose}:", f"  {command.line}"]
     return lines
 

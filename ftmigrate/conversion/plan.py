@@ -57,6 +57,7 @@ class _Planner:
     sparing: bool = False
     plan: Plan = field(default_factory=Plan)
     tried: set[tuple[str, str]] = field(default_factory=set)
+    unsaid: set[tuple[str, str]] = field(default_factory=set)
     _reader: tuple[str, Reader] | None = None
 
     def reader(self) -> Reader:
@@ -192,7 +193,7 @@ class _Planner:
         }
         mark = (",".join(entry.keys), repr(wanted))
         if mark in self.tried:
-            return True
+            return mark not in self.unsaid
         self.tried.add(mark)
         best: tuple[int, Keys] | None = None
         tokens = self.tokens()
@@ -213,6 +214,7 @@ class _Planner:
             for path in wanted:
                 self.plan.reasons[path] = str(reason)
         if best is None:
+            self.unsaid.add(mark)
             return False
         self.plan.keys.update(best[1])
         if entry.exact_only:

@@ -217,7 +217,8 @@ def beyond_the_schema(framework: Framework, version: str) -> list[str]:
 def _known(framework: Framework) -> tuple[set[str], set[str]]:
     """The keys of all versions and recipes with the mappings above them, and those under which any name may stand."""
     known: set[str] = set()
-    free: set[str] = set()
+    free: set[str] = {key for _, key, _ in framework.layout.beside}
+    known |= free
     for version in framework.versions():
         holds = Holds(framework, version)
         for section in holds.roots():

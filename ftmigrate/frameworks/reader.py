@@ -32,12 +32,16 @@ from ftmigrate.run.source import Decoded
 
 @record
 class Context:
-    """What describes the run besides the file: told recipe, world size, number of rows, number of machines."""
+    """What describes the run besides the file: told recipe, world size, number of rows, number of machines.
+
+    stem: the name of the file that is written but for its ending, after which is named what stands beside it.
+    """
 
     recipe: str | None = None
     world_size: int | None = None
     rows: int | None = None
     nodes: int | Symbol | None = None
+    stem: str = ""
 
 
 @record(frozen=False)
@@ -154,7 +158,9 @@ class Reader:
             case Field():
                 return self._field(entry)
             case Group():
-                decoded = self.group(entry)[path]
+                decoded = self.group(entry).get(path)
+                if decoded is None:
+                    return None
                 leaves = self.leaves(decoded.args)
                 origin = self._origin(leaves) if leaves else Origin.DEFAULT
                 return Setting(path, self._known(decoded.value, leaves), origin, leaves, decoded.why)

@@ -51,6 +51,8 @@ class Framework:
     rewrites a config's own text into one that reads as a wanted tree (`document.edit.rewrite` in its dialect), which
     makes its configs upgradable. rules gives the lint rules of its own.
     architecture gives the config.json of a base model that its catalogue knows by name, seen from a config's path.
+    beside gives the files that a config names and that must stand beside it, by name; start_beside is what its commands
+    begin with then ({folder}: where they stand).
     """
 
     name: str
@@ -72,6 +74,8 @@ class Framework:
     edit: Editor | None = None
     rules: Callable[[], RuleSet] | None = None
     architecture: Callable[[str, str], Mapping[str, Any] | None] | None = None
+    beside: Callable[[Document], Mapping[str, str]] = lambda _document: {}
+    start_beside: str = ""
 
     def versions(self) -> list[str]:
         return schema.versions(self.name)

@@ -159,7 +159,8 @@ Keys: TypeAlias = Mapping[str, Value]
 class Group:
     """Several keys that together say several settings.
 
-    decode gets the values present and answers each setting with the keys that fed it (an empty tuple: the default).
+    decode gets the values present and answers each setting with the keys that fed it (an empty tuple: the default; no
+    answer: the next entry has it).
     propose yields candidate keys for the wanted settings; the one whose decoded settings fit best is written.
     """
 

@@ -85,6 +85,11 @@ def config(framework: str, version: str, layout: Layout, listed: tuple[str, ...]
         if active:
             for key, more in about.get("takes", {}).items():
                 keys[key] = (*keys.get(key, ()), more)
+    for end, key, type_ in layout.beside:
+        if any(one.replace(":", ".").endswith(end) for one in listed):
+            keys[key] = ({"type": type_},)
+        else:
+            plugins.setdefault(key, f"MODULE{end}")
     return root._replace(
         keys=keys, required=tuple(required), plugins={k: v for k, v in plugins.items() if k not in keys}
     )

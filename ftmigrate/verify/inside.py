@@ -178,15 +178,18 @@ def rates(scheduler: Any, total: int, first: float) -> list[float]:
     return found
 
 
-def order_of(indices: list[int], seeds: Iterable[int], epoch: int) -> str:
-    """What decided this order of rows, in the vocabulary's words; `unknown` where it is none of the tried."""
+def order_of(indices: list[int], seeds: Iterable[int], epoch: int, count: int | None = None) -> str:
+    """What decided this order of rows, in the vocabulary's words; `unknown` where it is none of the tried.
+
+    count: how many rows there are, of which these are the first.
+    """
     torch = import_module("torch")
     if indices == sorted(indices):
         return "as stored"
     for seed in seeds:
         generator = torch.Generator()
         generator.manual_seed(seed + epoch)
-        if torch.randperm(len(indices), generator=generator).tolist() == indices:
+        if torch.randperm(count or len(indices), generator=generator).tolist()[: len(indices)] == indices:
             return f"permutation of seed {seed}, anew each epoch"
     return "unknown"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ftmigrate.document.model import Document, Unresolved, format_path
+from ftmigrate.frameworks import registry
 from ftmigrate.frameworks.registry import Framework
 from ftmigrate.run.compare import losses
 from ftmigrate.run.model import Run
@@ -76,7 +77,8 @@ def loaded(
 ) -> Result:
     """Level load through a probe that is already running."""
     written: Mapping[str, object] = {format_path(path): leaf.value for path, leaf in document.leaves.items()}
-    report = check_load(probe, document.text, written, gpus=gpus, rows=rows)
+    beside = registry.get(probe.framework).beside(document)
+    report = check_load(probe, document.text, written, gpus=gpus, rows=rows, beside=beside)
     details = [report.error] if report.error else []
     details += [f"{lost.path}: written as {lost.wrote!r}, the loader has {lost.resolved!r}" for lost in report.lost]
     details += report.notes if rows is not None else ()

@@ -54,14 +54,17 @@ def check_load(
     nodes: int = 1,
     compute_capability: str = "sm_90",
     rows: Sequence[Sequence[Mapping[str, object]]] | None = None,
+    beside: Mapping[str, str] | None = None,
 ) -> LoadReport:
     """Hand a file (a Path) or its text (a str) to the framework's loader and look for each key that we wrote.
 
     `written` maps paths (`a.b[0].c`, or as tuples) to the values that our own reader gives them. A key written as
-    null may be absent. rows: some for each data source, so that a probe that can may load them. Raises ProbeError where the probe gives no answer.
+    null may be absent. rows: some for each data source, so that a probe that can may load them. beside: files that the config names, by name. Raises ProbeError where the probe
+    gives no answer.
     """
     what: dict[str, Any] = {"path": str(source)} if isinstance(source, Path) else {"text": source}
     what |= {} if rows is None else {"rows": [[dict(row) for row in listed] for listed in rows]}
+    what |= {"beside": dict(beside)} if beside else {}
     answer = probe.request("load", **what, gpus=gpus, nodes=nodes, compute_capability=compute_capability)
     if not answer["ok"]:
         error = answer["error"]

@@ -58,6 +58,7 @@ class Options:
     steps: int = STEPS
     rows: int = rows.COUNT
     explain: bool = True
+    own_precision: bool = False
     say: Say = lambda _: None
 
 
@@ -138,6 +139,10 @@ class Pair:
         more: dict[str, Any] = {}
         if adapted:
             more = {"start" if start.exists() else "keep": str(start)}
+        if self.options.own_precision:
+            more["precision"] = "own"
+        if self.source.run["data.order"] == self.target.run["data.order"]:
+            more["order"] = "own"
         return side.trial("train", self.place, steps=self.options.steps, **more)
 
     # --- which setting explains a difference ------------------------------------------------------------------------
@@ -191,8 +196,7 @@ class Pair:
                        exact=exact)  # fmt: skip
         if made.refused is not None or made.target is None:
             return None
-        (text,) = made.files.values()
-        document = self.target.framework.parse(text.encode(), "reference", ())
+        document = self.target.framework.parse(made.files["reference"].encode(), "reference", ())
         return Config(document, made.target, *target)
 
 

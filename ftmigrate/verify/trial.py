@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ftmigrate.document.model import Document, Unresolved
+from ftmigrate.frameworks import registry
 from ftmigrate.record import record
 from ftmigrate.run.model import Run
 from ftmigrate.verify import rows, tiny_model
@@ -32,6 +33,8 @@ class Side:
 
     def trial(self, level: str, workplace: Workplace, **more: Any) -> dict[str, Any]:
         """What the framework's own program does. Raises TrialFailed, ProbeError."""
+        beside = registry.get(self.probe.framework).beside(self.document)
+        more |= {"beside": dict(beside)} if beside else {}
         return run_trial(self.probe, plain(self.document.tree), self.run.recipe, level, workplace, **more)
 
 

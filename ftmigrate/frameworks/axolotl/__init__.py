@@ -89,6 +89,12 @@ def _edit(
     return rewrite(document, PYYAML, wanted, renamed, after)
 
 
+def _beside(document: Document) -> Mapping[str, str]:
+    from ftmigrate.frameworks.axolotl.companion import beside
+
+    return beside(document)
+
+
 def _rules() -> RuleSet:
     from ftmigrate.frameworks.axolotl.rules import RULES
 
@@ -108,7 +114,9 @@ FRAMEWORK = Framework(
     written=("0.19.0", "0.20.0", "0.21.0"),
     mark=r"""(?m)(?:^\s*|[{,]\s*)["']?base_model["']?\s*:""",
     mark_word="base_model",
-    layout=Layout(plugins="plugins", lax=True),
+    layout=Layout(plugins="plugins", beside=(("_exact.Rows", "exact_rows", "list[dict] | None"),), lax=True),
     edit=_edit,
     rules=_rules,
+    beside=_beside,
+    start_beside="PYTHONPATH={folder} ",
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -11,6 +10,7 @@ from ftmigrate.frameworks.axolotl import jinja
 from ftmigrate.frameworks.axolotl.entries import ROLE_NAMES, decode
 from ftmigrate.frameworks.axolotl.formats import formats
 from ftmigrate.frameworks.axolotl.prompts import TYPES
+from ftmigrate.frameworks.axolotl.strategies import SPECIAL
 from ftmigrate.record import replace
 from ftmigrate.run.closeness import weight
 from ftmigrate.run.columns import columns
@@ -30,7 +30,6 @@ from ftmigrate.run.sample_rows import samples
 
 Tokens = Mapping[str, str]
 Entry = dict[str, Value]
-SPECIAL = re.compile(r"\{eos\}|<\|?[^<>\s]{1,40}\|?>|\[\|[a-z]+\|\]")
 
 
 class Proposal(NamedTuple):

@@ -21,7 +21,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ftmigrate.document.model import Unresolved, Value
-from ftmigrate.frameworks.axolotl import forms
+from ftmigrate.frameworks.axolotl import exact_rows, forms
+from ftmigrate.frameworks.axolotl.companion import ROWS_KEY, is_rows_type
 from ftmigrate.frameworks.axolotl.places import decode_place
 from ftmigrate.frameworks.axolotl.prompts import TYPES
 from ftmigrate.frameworks.axolotl.reading import Entry
@@ -56,6 +57,7 @@ GLOBAL_KEYS: tuple[str, ...] = (
     "rl",
     "reward_model",
     "process_reward_model",
+    "exact_rows",
 )
 """The top-level keys that say something about every entry.
 
@@ -114,6 +116,8 @@ def _pieces(kind: Value) -> str:
     """prompt_tokenizers.py: prompt and reply are tokenised by themselves; a chat template's text as one."""
     if kind is None:
         return "tokens already"
+    if is_rows_type(kind):
+        return "each content apart"
     return "as one" if kind == "chat_template" else "prompt and reply apart"
 
 
@@ -171,6 +175,9 @@ def _named(read: Entry, kind: str) -> Rendering:
             f"type: {kind}, which Axolotl takes no more since 0.5; type: chat_template says it, with field_messages: "
             "conversations and message_property_mappings: {role: from, content: value}"
         )
+    if is_rows_type(kind):
+        read.shared("plugins")
+        return exact_rows.rendering(read.shared(ROWS_KEY), bool(read.config.get("sample_packing")))
     if found is None:
         raise Undecodable(f"type: {kind}")
     if name == "alpaca_chat" and read.own("conversation"):

@@ -3,7 +3,7 @@
 One JSON object a line on standard input, one JSON line on standard output for each:
 
 * `{"id": 1, "op": "load", "path": F | "text": T | "config": {...},
-  "gpus": 1, "nodes": 1, "compute_capability": "sm_90"}`
+  "gpus": 1, "nodes": 1, "compute_capability": "sm_90", "beside": {NAME: TEXT}}`
   -> `{"id": 1, "ok": true, "resolved": {...}, "normalized": {...} | null, "notes": [...]}`
   or `{"id": 1, "ok": false, "error": {"stage", "type", "message"}}`
 * `{"op": "trial", ...}`, `{"op": "family", ...}`: see probe_trial.py beside this file
@@ -20,10 +20,13 @@ import sys
 _HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry or os.getcwd()) != _HERE]
 
+import contextlib  # noqa: E402
 import importlib.util  # noqa: E402
 import json  # noqa: E402
+import tempfile  # noqa: E402
 import time  # noqa: E402
 import traceback  # noqa: E402
+from collections.abc import Iterator  # noqa: E402
 from enum import Enum  # noqa: E402
 from importlib import import_module  # noqa: E402
 from importlib.metadata import version  # noqa: E402
@@ -80,7 +83,8 @@ class Axolotl:
         """One config through the framework's own loader. What it leaves behind in the process is undone."""
         environment = dict(os.environ)
         try:
-            return self._load(request)
+            with modules(request.get("beside", {})):
+                return self._load(request)
         finally:
             os.environ.clear()
             os.environ.update(environment)
@@ -138,6 +142,24 @@ class Axolotl:
         except Exception as error:
             raise Refused("normalize", error) from error
         return plain(cfg), []
+
+
+@contextlib.contextmanager
+def modules(files: dict[str, str]) -> Iterator[None]:
+    """Files that can be imported for a while, as those beside a config can."""
+    with tempfile.TemporaryDirectory(prefix="ftmigrate-") as folder:
+        for name, text in files.items():
+            with open(os.path.join(folder, os.path.basename(name)), "w", encoding="utf-8") as file:
+                file.write(text)
+        before = set(sys.modules)
+        sys.path.insert(0, folder)
+        try:
+            yield
+        finally:
+            sys.path.remove(folder)
+            own = [name for name in set(sys.modules) - before if name.split(".")[0] + ".py" in files]
+            for name in own:
+                del sys.modules[name]
 
 
 def capabilities(request: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ tokenizer and the rows (made for the trial), what needs a GPU, and what only wri
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
@@ -43,6 +44,10 @@ class Trial:
     def run(self) -> dict[str, Any]:
         import_module("torch").set_num_threads(1)
         os.chdir(self.request["folder"])
+        for name, text in self.request.get("beside", {}).items():
+            with open(name, "w", encoding="utf-8") as file:
+                file.write(text)
+            sys.path.insert(0, os.getcwd())
         config = self._config()
         with open("config.yaml", "w", encoding="utf-8") as file:
             import_module("yaml").safe_dump(config, file, sort_keys=False)
@@ -73,7 +78,8 @@ class Trial:
             self._load(self.request["start"])
         if "keep" in self.request:
             self.inside.keep_adapter(self._named(), self.request["keep"])
-        if self.level != "plan" and not cfg.sample_packing:
+        own = "_get_train_sampler" in vars(trainer)  # a plugin's
+        if self._pins_order() and not cfg.sample_packing and not own:
             sampler = import_module("torch").utils.data.SequentialSampler
             trainer._get_train_sampler = lambda dataset=None: sampler(
                 trainer.train_dataset if dataset is None else dataset
@@ -127,16 +133,24 @@ class Trial:
                 entry.pop(key, None)
             entry.update(path=next(files), ds_type="json")
         if self.level != "plan":
-            config.update(bf16=False, fp16=False, tf32=False, lora_dropout=0.0 if config.get("adapter") else None)
-            for key in ("bfloat16", "float16"):
-                config.pop(key, None)
-            config.update(val_set_size=0.0, shuffle_merged_datasets=False, curriculum_sampling=True)
+            config.update(tf32=False, lora_dropout=0.0 if config.get("adapter") else None)
+            if self.request.get("precision") != "own":
+                config.update(bf16=False, fp16=False)
+                for key in ("bfloat16", "float16"):
+                    config.pop(key, None)
+            config.update(val_set_size=0.0)
+            if self._pins_order():
+                config.update(shuffle_merged_datasets=False, curriculum_sampling=True)
             if config.get("rl"):
-                config.pop("curriculum_sampling")
+                config.pop("curriculum_sampling", None)
             config = {key: value for key, value in config.items() if value is not None}
         if config.get("optimizer") in ("paged_adamw_8bit", "adamw_bnb_8bit", "adamw_8bit") and self.level != "plan":
             config["optimizer"] = "adamw_torch"
         return config
+
+    def _pins_order(self) -> bool:
+        """Whether rows come as they are stored, whatever the config says."""
+        return self.level != "plan" and self.request.get("order") != "own"
 
     # --- adapter weights ------------------------------------------------------------------------------------------
 
@@ -160,16 +174,30 @@ class Trial:
         loader = trainer.get_train_dataloader()
         seeds = {0, 42, int(trainer.args.seed)}
         found = []
-        for epoch in (0, 1):
-            sampler = loader.batch_sampler
-            while hasattr(sampler, "batch_sampler"):
-                sampler = sampler.batch_sampler
+        sampler = loader.batch_sampler
+        while hasattr(sampler, "batch_sampler"):
+            sampler = sampler.batch_sampler
+        if not hasattr(sampler, "sampler"):  # a plugin's own, that gives whole batches
+            found = self._batched(sampler, seeds)
+        for epoch in (0, 1) if not found else ():
             inner = sampler.sampler
             if hasattr(inner, "set_epoch"):
                 inner.set_epoch(epoch)
             found.append(self.inside.order_of([int(one) for one in inner], seeds, epoch))
         order = found[0] if found[0] == found[1] else "unknown"
         return order + (", of rows shuffled once before" if self.shuffled else "")
+
+    def _batched(self, sampler: Any, seeds: set[int]) -> list[str]:
+        """The order of two epochs whose batches are full ones, the second of which may begin with what the first left."""
+        epochs = []
+        for epoch in (0, 1):
+            sampler.set_epoch(epoch)
+            epochs.append([int(row) for batch in sampler for row in batch])
+        count = len(self.trainer.train_dataset)
+        left = count - len(epochs[0])
+        first = self.inside.order_of(epochs[0], seeds, 0, count)
+        tried = (self.inside.order_of(epochs[1][skipped:], seeds, 1, count) for skipped in range(left + 1))
+        return [first, next((order for order in tried if order == first), "unknown")]
 
     def _watch_shuffling(self) -> None:
         """Notes whether rows are shuffled while the datasets are made."""
@@ -231,7 +259,8 @@ class Trial:
             **self._objective(),
         }
         if not packed:
-            observed["duration.partial_batch"] = "dropped" if args.dataloader_drop_last else "kept"
+            whole = args.dataloader_drop_last or "_get_train_sampler" in vars(trainer)
+            observed["duration.partial_batch"] = "dropped" if whole else "kept"
         dtypes = {one["dtype"] for one in found.values()}
         frozen = {inside.dtype_name(one.dtype) for one in named.values() if not one.requires_grad}
         if not self.sharded:

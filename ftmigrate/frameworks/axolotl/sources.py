@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from ftmigrate.document.model import Path, Unresolved, Value
-from ftmigrate.frameworks.axolotl import dataset_types, older
+from ftmigrate.document.model import Path as KeyPath
+from ftmigrate.document.model import Unresolved, Value
+from ftmigrate.frameworks.axolotl import companion, dataset_types, exact_rows, older
+from ftmigrate.frameworks.axolotl.companion import ROWS_KEY, is_rows_type
 from ftmigrate.frameworks.axolotl.entries import GLOBAL_KEYS
 from ftmigrate.frameworks.axolotl.entries import decode as decode_entry
+from ftmigrate.frameworks.axolotl.places import entry_of
 from ftmigrate.frameworks.reader import Reader
 from ftmigrate.frameworks.table import Sources, SourceSetting, Wanted
 from ftmigrate.run.rendering import Conversation, Rendering
-from ftmigrate.run.source import Decoded, with_columns
+from ftmigrate.run.source import Decoded, Location, with_columns
+
+if TYPE_CHECKING:
+    from ftmigrate.frameworks.axolotl.proposals import Choice
 
 _TEXTS = ("text", "loss_mask", "rejected")
 
@@ -28,7 +35,7 @@ def decode(reader: Reader) -> Sequence[Mapping[str, SourceSetting]]:
     for index, entry in enumerate(listed):
         if not isinstance(entry, dict):
             continue
-        said = decode_entry(entry, config)
+        said = decode_entry(entry, {**config, **_form(listed, index, config.get(ROWS_KEY), reader.value("plugins"))})
         refused = dataset_types.refused(entry, reader.version)
         if refused is not None:
             said = {name: Decoded(Unresolved(refused), d.args) if name in _TEXTS else d for name, d in said.items()}
@@ -40,6 +47,15 @@ def decode(reader: Reader) -> Sequence[Mapping[str, SourceSetting]]:
             }
         )
     return found
+
+
+def _form(listed: Sequence[Value], index: int, forms: Value, plugins: Any) -> dict[str, Value]:
+    """What a dataset of the companion's type becomes: one form for each of them in their order, or one for all."""
+    alike = [number for number, one in enumerate(listed) if isinstance(one, dict) and is_rows_type(one.get("type"))]
+    if not isinstance(forms, list) or not forms or index not in alike or "Rows" not in companion.loaded(plugins):
+        return {ROWS_KEY: None}
+    at = alike.index(index) if len(forms) > 1 else 0
+    return {ROWS_KEY: forms[at] if at < len(forms) else None, "plugins": plugins}
 
 
 def _of_the_time(
@@ -77,11 +93,11 @@ def _names_column(argument: str) -> bool:
     return name == "field" or name.startswith(("field_", "message_field_", "message_property_mappings"))
 
 
-def _leaves(reader: Reader, index: int, args: Sequence[str]) -> tuple[Path, ...]:
+def _leaves(reader: Reader, index: int, args: Sequence[str]) -> tuple[KeyPath, ...]:
     """Arguments as leaves: `field` is the entry's own, `/train_on_inputs` a global key."""
-    wanted: list[Path] = []
+    wanted: list[KeyPath] = []
     for arg in args:
-        head: Path = () if arg.startswith("/") else ("datasets", index)
+        head: KeyPath = () if arg.startswith("/") else ("datasets", index)
         wanted.append((*head, *arg.lstrip("/").split(".")))
     return reader.below(wanted)
 
@@ -92,12 +108,50 @@ def write(wanted: Sequence[Mapping[str, Any]], told: Wanted) -> Mapping[str, Val
 
     keys: dict[str, Value] = {}
     entries: list[Value] = []
+    forms: list[Value] = []
+    stem = told.reader.context.stem
     for source in wanted:
         choice = datasets.best_source(source, told.tokens, keys, told.exact)
+        form = _own_form(source, choice, told) if told.exact else None
+        if form is not None:
+            entries.append({**entry_of(source), "type": companion.rows_type(stem)})
+            forms.append(form)
+            continue
         entries.append(choice.entry)
         for key, value in choice.config.items():
             keys.setdefault(key, value)
+    if forms:
+        keys |= {"plugins": companion.with_plugin(told.reader.value("plugins"), stem, "Rows"),
+                 ROWS_KEY: forms if any(form != forms[0] for form in forms) else forms[:1]}  # fmt: skip
     return {**keys, "datasets": entries}
+
+
+def _own_form(source: Mapping[str, Any], choice: Choice, told: Wanted) -> exact_rows.Form | None:
+    """The form under `exact_rows`, where only it says all: what rows become, and what becomes of the longer ones."""
+    from ftmigrate.run.likeness import compare
+
+    text = source.get("text")
+    splits = choice.entry.get("type") == "completion" and told.run["sequence.overlong"] == "truncate"
+    able = older.at_least(told.reader.version, companion.SINCE)
+    if not able or not isinstance(text, Rendering) or source.get("rejected") is not None:
+        return None
+    form = exact_rows.form(text, told.tokens)
+    if form is None or compare(text, exact_rows.rendering(form), told.tokens):
+        return None
+    needed = choice.differences or splits or "special_tokens" in choice.config
+    return form if needed or _hold_tokens(source.get("location"), exact_rows.special_tokens(form)) else None
+
+
+def _hold_tokens(location: object, tokens: Collection[str]) -> bool:
+    """Whether rows that lie on this machine hold the text of a special token, which a template would make that token."""
+    names = (location.files or (location.path,)) if isinstance(location, Location) else ()
+    for name in names:
+        path = Path(name)
+        if path.suffix in (".json", ".jsonl") and path.is_file():
+            with path.open(encoding="utf-8", errors="replace") as file:
+                if any(token in line for line in file for token in tokens):
+                    return True
+    return False
 
 
 ENTRY = Sources(("datasets",), GLOBAL_KEYS, decode, write)

@@ -6,6 +6,7 @@ with EOS. An empty text has neither.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from string import Formatter
 
@@ -13,6 +14,8 @@ from ftmigrate.frameworks.axolotl.prompts import REFLECTIONS, PromptType
 from ftmigrate.run.columns import columns
 from ftmigrate.run.rendering import Column, Refused, Rendering, Segment, Text, When
 
+SPECIAL = re.compile(r"\{eos\}|<\|?[^<>\s]{1,40}\|?>|\[\|[a-z]+\|\]")
+"""The text of a special token, by its look."""
 CUSTOM: Mapping[str, str] = {
     "format": "{instruction} {input} ",
     "no_input_format": "{instruction} ",

@@ -13,7 +13,7 @@ from typing import Any
 
 from ftmigrate import schema
 from ftmigrate.document.model import Path, Value
-from ftmigrate.frameworks.axolotl import deepspeed, methods, older, proofs, sources
+from ftmigrate.frameworks.axolotl import companion, deepspeed, exact, methods, older, proofs, sources
 from ftmigrate.frameworks.axolotl.forms import METHOD_KEYS
 from ftmigrate.frameworks.axolotl.other_keys import NOT_RL, OTHER, PLUGIN_KEYS
 from ftmigrate.frameworks.reader import Reader
@@ -614,6 +614,11 @@ def _trains_bos(reader: Reader) -> bool:
     listed = reader.value("datasets")
     kinds = [entry.get("type") for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
     prompts = bool(reader.or_default("train_on_inputs"))
+    forms = reader.value(companion.ROWS_KEY)
+    if any(map(companion.is_rows_type, kinds)) and isinstance(forms, list):
+        if any(isinstance(form, dict) and form.get("text") for form in forms):
+            return True
+        kinds = [kind for kind in kinds if not companion.is_rows_type(kind)]
     return any(kind == "completion" or (prompts and kind not in ("chat_template", "input_output")) for kind in kinds)
 
 
@@ -802,6 +807,9 @@ _FSDP_OTHERS = (
 )  # fmt: skip
 
 
+_BATCHES = exact.batches(_order)
+_COUNTS = exact.counts(_trains_bos)
+
 ENTRIES: tuple[Entry | Between, ...] = (
     Heading("Model"),
     Field("base_model", "model.base"),
@@ -857,6 +865,7 @@ ENTRIES: tuple[Entry | Between, ...] = (
     Always("data.shuffle", True, "TRL's trainer has transformers' own sampler: random order", when=_OWN_SAMPLER),
     Private("curriculum_sampling", "a single source is not shuffled before; the trainer itself does not look at it",
             when=is_not("method.name", *SUPERVISED)),
+    Between(companion.SINCE, None, (_BATCHES,)),
     Derived(("data.order",), _order, "core/builders/causal.py: rows are drawn by a sampler seeded with seed"),
     Group(("shuffle_merged_datasets",), ("data.order",), lambda _keys, reader: _order(reader), _propose_stored),
     Group(("seed", "shuffle_merged_datasets"), ("data.order",), lambda _keys, reader: _order(reader), _propose_order,
@@ -893,6 +902,7 @@ ENTRIES: tuple[Entry | Between, ...] = (
     Group(("optimizer",), ("optimizer.name", "optimizer.fused"), _optimizer, _propose_optimizer),
     Field("learning_rate", "optimizer.learning_rate", NUMBER),
     Field("weight_decay", "optimizer.weight_decay"),
+    Between(companion.SINCE, None, (exact.DECAY,)),
     Derived(("optimizer.weight_decay_scope",), _decay_scope,
             "transformers' trainer decays no norms and biases; adapters have none"),
     Field("adam_beta1", "optimizer.beta1", absent=0.9),
@@ -901,6 +911,7 @@ ENTRIES: tuple[Entry | Between, ...] = (
     Field("optim_args", "optimizer.options", absent={}, quiet=True),
     Missing("optimizer.in_backward", False, "no optimizer step inside the backward pass"),
     Group(("lr_scheduler",), ("schedule.name",), _schedule, _propose_schedule),
+    Between(companion.SINCE, None, (exact.WARMUP,)),
     Between("0.10.0", "0.13.1", (
         Group(("warmup_steps", "warmup_ratio"), ("schedule.warmup_steps",), _warmup_set, _propose_warmup),
     )),
@@ -915,6 +926,7 @@ ENTRIES: tuple[Entry | Between, ...] = (
     Between(None, "0.10.0", (Field("max_grad_norm", "gradient.max_norm", _CLIP_SET, absent=1.0),)),
     Between("0.10.0", None, (Field("max_grad_norm", "gradient.max_norm", _CLIP, absent=1.0),)),
     Heading("Precision"),
+    Between(companion.SINCE, None, (exact.BF16,)),
     Group(("bf16", "fp16", "bfloat16", "float16"), ("precision.weights", "precision.autocast"), _precision,
           _propose_precision),
     Between(None, "0.16.0", (Field("tf32", "precision.tf32", absent=False),)),
@@ -929,6 +941,7 @@ ENTRIES: tuple[Entry | Between, ...] = (
         Field("chunked_cross_entropy", "memory.chunked_loss", absent=False, quiet=True),
         older.accumulated(_counted),
     )),
+    Between(companion.SINCE, None, (_COUNTS,)),
     *(
         Between(since, until, (
             Group(_CHUNKED, ("memory.chunked_loss", "gradient.loss_normalisation"), _normalisation, _propose_chunked),

@@ -92,9 +92,11 @@ class Trial:
                 section.pop(key, None)
             section.update(source="json", data_files=os.path.abspath(next(files)))
         if self.level != "plan":
-            tree["dtype"] = "fp32"
+            if self.request.get("precision") != "own":
+                tree["dtype"] = "fp32"
             self._without_dropout(tree["model"])
-            tree["shuffle"] = False
+            if self.request.get("order") != "own":
+                tree["shuffle"] = False
         return self.omegaconf.create(tree)
 
     def _tokenizer(self, section: dict[str, Any]) -> None:

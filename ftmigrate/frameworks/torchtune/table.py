@@ -618,6 +618,7 @@ def _partial_step(reader: Reader) -> Mapping[str, Decoded]:
     whole = False
     if rows is not None and reader.get("parallel.world_size") == 1 and not reader.get("sequence.packing"):
         whole = isinstance(size, int) and isinstance(steps, int) and rows // size % steps == 0
+    whole = whole or isinstance(reader.get("duration.epoch_steps"), int)  # the epoch ends with its last full step
     return {"duration.partial_step": Decoded("nothing is left over" if whole else "carried over")}
 
 
