@@ -20,12 +20,14 @@ from enum import StrEnum
 from pathlib import Path
 
 from ftmigrate.record import record
+from ftmigrate.verify import checkouts
 from ftmigrate.verify import probe as client
 from ftmigrate.verify.locks import Lock, LockError, find_lock, newest, read_lock
 from ftmigrate.verify.pythons import PythonError, find_python, find_uv
 
 LEVEL = "load"
 RECORD = "environment.json"
+SOURCE = "checkout"
 TAIL_LINES = 25
 Progress = Callable[[str], None]
 
@@ -135,9 +137,14 @@ def create(
     level: str = LEVEL,
     python: Path | str | None = None,
     lock: Path | None = None,
+    source: Path | None = None,
+    gpu: bool = False,
     progress: Progress | None = None,
 ) -> Environment:
     """Build an environment from its lock, or register the interpreter `python`. One that is there is handed back.
+
+    `source` is a checkout of the framework, which a lock without the framework itself needs (`torchtune@main`). With
+    `gpu` it also gets what only a GPU needs.
 
     `progress` is given one line at a time. A build that fails, or is interrupted, leaves nothing behind.
     """
@@ -146,22 +153,33 @@ def create(
         return _register(framework, version, Path(python), say)
     try:
         plan = read_lock(lock) if lock else find_lock(framework, version, level)
-    except LockError as error:
+        checkout = checkouts.check(source, framework) if source else None
+    except (LockError, checkouts.CheckoutError) as error:
         raise EnvironmentProblem(str(error)) from error
+    _check_source(plan, checkout)
     home = environments_directory() / f"{framework}-{plan.version}-{level}"
     present = _read(home)
-    if present is not None and present.lock == plan.digest and present.python.exists():
-        say(f"{framework} {plan.version} is there: {home}")
-        return present
     home.parent.mkdir(parents=True, exist_ok=True)
     _sweep(home)
     started = time.monotonic()
     building = Path(tempfile.mkdtemp(prefix=f".{home.name}.{os.getpid()}.", dir=home.parent))
     try:
-        installer = _install(building, plan, say)
+        digest = plan.digest
+        if checkout is not None:
+            say(f"copying {checkout}")
+            checkouts.copy(checkout, building / SOURCE)
+            digest = f"{plan.digest} {checkouts.digest(building / SOURCE)}"
+        if (
+            present is not None
+            and present.python.exists()
+            and present.lock in ([] if gpu else [digest]) + [f"{digest} gpu"]
+        ):
+            say(f"{framework} {plan.version} is there: {home}")
+            return present
+        installer = _install(building, plan, gpu, say)
         say("checking what was installed")
         found = _ask(framework, _python(building))[1]
-        if found != plan.version:
+        if not plan.source and found != plan.version:
             raise EnvironmentProblem(f"the lock of {framework} {plan.version} installed version {found}")
         _check_probe(framework, _python(building))
         record = {
@@ -171,7 +189,8 @@ def create(
             "python": _python(Path()).as_posix(),
             "origin": Origin.BUILT.value,
             "installer": installer,
-            "lock": plan.digest,
+            "lock": f"{digest} gpu" if gpu else digest,
+            "source": str(checkout) if checkout else None,
             "megabytes": _megabytes(building),
             "seconds": round(time.monotonic() - started, 1),
         }
@@ -184,6 +203,17 @@ def create(
     if made is None:
         raise EnvironmentProblem(f"{home} was removed by another process")
     return made
+
+
+def _check_source(plan: Lock, checkout: Path | None) -> None:
+    if plan.source and checkout is None:
+        raise EnvironmentProblem(
+            f"{plan.framework} {plan.version} is no release: name a checkout of it with --source DIRECTORY"
+        )
+    if checkout is not None and not plan.source:
+        raise EnvironmentProblem(
+            f"--source is for a version that is no release (as {plan.framework}@main), not for {plan.version}"
+        )
 
 
 def _register(framework: str, version: str | None, python: Path, say: Progress) -> Environment:
@@ -209,7 +239,7 @@ def _register(framework: str, version: str | None, python: Path, say: Progress) 
     return made
 
 
-def _install(folder: Path, plan: Lock, say: Progress) -> str:
+def _install(folder: Path, plan: Lock, gpu: bool, say: Progress) -> str:
     """A virtual environment in `folder` with the packages of `plan`; the installer's name."""
     uv = find_uv()
     try:
@@ -231,9 +261,14 @@ def _install(folder: Path, plan: Lock, say: Progress) -> str:
     _run([*install, "-r", str(wanted)], say)
     if plan.cuda and not _torch_is_cpu_build(_python(folder)):
         say("this torch is built for CUDA, and does not import without its libraries")
-        wanted.write_text("".join(f"{line}\n" for line in plan.cuda), encoding="utf-8")
+        more = (*plan.cuda, *(plan.gpu if gpu else ()))
+        wanted.write_text("".join(f"{line}\n" for line in more), encoding="utf-8")
         _run([*install, "-r", str(wanted)], say)
     wanted.unlink()
+    if (folder / SOURCE).is_dir():
+        say(f"installing {plan.framework} from the copy")
+        _run([*install, "--no-build-isolation", str(folder / SOURCE)], say)
+        shutil.rmtree(folder / SOURCE)
     return "uv" if uv else "pip"
 
 
