@@ -76,8 +76,12 @@ def test_a_local_config_json_comes_first(tmp_path: Path) -> None:
 
 def test_shapes_that_nobody_knows_are_said() -> None:
     _, target = pair()
-    with pytest.raises(trial.TrialFailed, match=r"the shapes of .*Llama-3.2-1B.* are not known.*config\.json"):
-        known(target, target)
+    named = known(target, target)
+    assert named.config["hidden_size"] == 2048
+    assert named.origin == "what is known of meta-llama/Llama-3.2-1B-Instruct"
+    _, other = pair(changes={"base_model": "nobody/secret"})
+    with pytest.raises(trial.TrialFailed, match=r"the shapes of nobody/secret are not known.*config\.json"):
+        known(other, other)
 
 
 # --- the real frameworks ------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from ftmigrate import __version__
 from ftmigrate.cli.common import Paint, add_command_option, add_source_options, context, print_warnings
 from ftmigrate.files import write_atomically
 from ftmigrate.frameworks.reader import Context
-from ftmigrate.verify.levels import LEVELS, Outcome, Result, differences, included, status, verify
+from ftmigrate.verify.levels import LEVELS, Outcome, Result, differences, included, ledger, status, verify
 from ftmigrate.verify.results import APART, PAIRED
 
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ def run(args: argparse.Namespace) -> int:
             "target": {"path": args.other, "framework": after.framework, "version": after.version},
             "levels": [result.json() for result in results],
             "differences": list(lost),
+            "ledger": ledger(before, after),
         }
         write_report(report, args.report, args.html)
     print_results(results)

@@ -11,7 +11,7 @@ from ftmigrate.document.model import Document
 from ftmigrate.frameworks.registry import Framework
 from ftmigrate.record import record
 from ftmigrate.run.model import Run
-from ftmigrate.verify import rows, tiny_model, tiny_tokenizer, trial
+from ftmigrate.verify import architectures, rows, tiny_model, tiny_tokenizer, trial
 
 SECONDS = 900.0
 
@@ -29,27 +29,34 @@ class Real:
 
 
 def of(sides: Sequence[tuple[Framework, str, Document, Run]]) -> Real:
-    """What the sides' base model is: a local config.json, else what a config's framework says of its own builder.
-
-    Raises TrialFailed where neither is known.
+    """What the sides' base model is: a local config.json, else what a config's framework says of its own builder, else
+    what is known of a model of that name. Raises TrialFailed where none is.
     """
     for _, _, document, run in sides:
         found = _local(str(run["model.base"]), document.name)
         if found is not None:
             config = json.loads(found.read_text(encoding="utf-8"))
-            family = tiny_model.family_of(str(found.parent))
-            return Real(config, family or trial.FALLBACK, str(found), _sizes(config) if family else None)
+            return _real(config, str(found))
     for framework, version, document, _ in sides:
         sizes = framework.sizes(document, version) if framework.sizes else None
         if sizes is not None and sizes["family"] in tiny_model.FAMILIES:
             family = str(sizes["family"])
             origin = f"the sizes that {framework.title}'s builder has"
             return Real(tiny_model.config_json(family, sizes), family, origin, sizes)
+    for _, _, document, run in sides:
+        known = architectures.find(str(run["model.base"]), document.name)
+        if known is not None:
+            return _real(known, f"what is known of {run['model.base']}")
     base = sides[0][3]["model.base"]
     raise trial.TrialFailed(
-        f"the shapes of {base} are not known: there is no config.json of it here, and no builder in the files says them. "
+        f"the shapes of {base} are not known: there is no config.json of it here, no builder in the files says them, and no catalogue has it. "
         "Put its config.json into a directory and name that as the base model"
     )
+
+
+def _real(config: Mapping[str, Any], origin: str) -> Real:
+    family = tiny_model.family_of_config(config)
+    return Real(config, family or trial.FALLBACK, origin, _sizes(config) if family else None)
 
 
 def _sizes(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -94,11 +94,11 @@ def family_of(base: str) -> str | None:
     """The family that a model's name speaks of, or its config.json where it lies on this machine."""
     path = Path(base) / "config.json"
     if path.is_file():
-        return _of_config(json.loads(path.read_text(encoding="utf-8")))
+        return family_of_config(json.loads(path.read_text(encoding="utf-8")))
     return next((name for pattern, name in _NAMES if re.search(pattern, base.lower())), None)
 
 
-def _of_config(config: Mapping[str, Any]) -> str | None:
+def family_of_config(config: Mapping[str, Any]) -> str | None:
     kind = config.get("model_type")
     if kind == "llama":
         rope = config.get("rope_scaling") or config.get("rope_parameters") or {}
