@@ -20,7 +20,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from ftmigrate.record import record
-from ftmigrate.verify import checkouts
+from ftmigrate.verify import builds, checkouts
 from ftmigrate.verify import probe as client
 from ftmigrate.verify.locks import Lock, LockError, find_lock, newest, read_lock
 from ftmigrate.verify.pythons import PythonError, find_python, find_uv
@@ -160,7 +160,7 @@ def create(
     home = environments_directory() / f"{framework}-{plan.version}-{level}"
     present = _read(home)
     home.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(home)
+    builds.sweep(home)
     started = time.monotonic()
     building = Path(tempfile.mkdtemp(prefix=f".{home.name}.{os.getpid()}.", dir=home.parent))
     try:
@@ -178,24 +178,24 @@ def create(
             return present
         installer = _install(building, plan, gpu, say)
         say("checking what was installed")
-        found = _ask(framework, _python(building))[1]
+        found = _ask(framework, builds.python(building))[1]
         if not plan.source and found != plan.version:
             raise EnvironmentProblem(f"the lock of {framework} {plan.version} installed version {found}")
-        _check_probe(framework, _python(building))
+        _check_probe(framework, builds.python(building))
         record = {
             "framework": framework,
             "version": plan.version,
             "level": level,
-            "python": _python(Path()).as_posix(),
+            "python": builds.python(Path()).as_posix(),
             "origin": Origin.BUILT.value,
             "installer": installer,
             "lock": f"{digest} gpu" if gpu else digest,
             "source": str(checkout) if checkout else None,
-            "megabytes": _megabytes(building),
+            "megabytes": builds.megabytes(building),
             "seconds": round(time.monotonic() - started, 1),
         }
         (building / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        _relocate(building, home)
+        builds.relocate(building, home)
         _replace(building, home)
     finally:
         shutil.rmtree(building, ignore_errors=True)
@@ -251,15 +251,15 @@ def _install(folder: Path, plan: Lock, gpu: bool, say: Progress) -> str:
     say(f"creating {plan.framework} {plan.version} with {'uv' if uv else 'venv and pip'}")
     if uv:
         _run([uv, "venv", "--quiet", "--allow-existing", "--python", str(base or plan.pythons[0]), str(folder)], say)
-        install = [uv, "pip", "install", "--python", str(_python(folder)), "--no-deps"]
+        install = [uv, "pip", "install", "--python", str(builds.python(folder)), "--no-deps"]
     else:
         _run([str(base), "-m", "venv", str(folder)], say)
-        install = [str(_python(folder)), "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
+        install = [str(builds.python(folder)), "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
         install += ["--progress-bar", "off", "--no-deps"]
     wanted = folder / "requirements.txt"
     wanted.write_text("".join(f"{line}\n" for line in plan.packages), encoding="utf-8")
     _run([*install, "-r", str(wanted)], say)
-    if plan.cuda and not _torch_is_cpu_build(_python(folder)):
+    if plan.cuda and not _torch_is_cpu_build(builds.python(folder)):
         say("this torch is built for CUDA, and does not import without its libraries")
         more = (*plan.cuda, *(plan.gpu if gpu else ()))
         wanted.write_text("".join(f"{line}\n" for line in more), encoding="utf-8")
@@ -364,24 +364,6 @@ def _agrees(wanted: str, found: str) -> bool:
     return wanted == found or (wanted == "main" and ("dev" in found or "+" in found))
 
 
-def _scripts(folder: Path) -> Path:
-    return folder / ("Scripts" if os.name == "nt" else "bin")
-
-
-def _python(folder: Path) -> Path:
-    return _scripts(folder) / ("python.exe" if os.name == "nt" else "python")
-
-
-def _relocate(old: Path, new: Path) -> None:
-    """Let the scripts of the environment name the place that it will be renamed to."""
-    before, after = os.fsencode(old), os.fsencode(new)
-    for path in [*_scripts(old).iterdir(), old / "pyvenv.cfg"]:
-        if path.is_file() and not path.is_symlink():
-            content = path.read_bytes()
-            if before in content and b"\0" not in content:
-                path.write_bytes(content.replace(before, after))
-
-
 def _replace(building: Path, home: Path) -> None:
     """Put a finished build in its place; one that another process put there meanwhile is as good."""
     old = building.with_name(f"{building.name}.old")
@@ -395,26 +377,6 @@ def _replace(building: Path, home: Path) -> None:
             raise
     finally:
         shutil.rmtree(old, ignore_errors=True)
-
-
-def _sweep(home: Path) -> None:
-    """Remove what builds of `home` left whose process was killed."""
-    for folder in home.parent.glob(f".{home.name}.*"):
-        number = folder.name.removeprefix(f".{home.name}.").split(".")[0]
-        if number.isdigit() and not _alive(int(number)):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _alive(number: int) -> bool:
-    if os.name != "posix":
-        return True  # os.kill would end it there
-    try:
-        os.kill(number, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def _records() -> Iterator[Environment]:
@@ -442,17 +404,3 @@ def _read(home: Path) -> Environment | None:
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _megabytes(folder: Path) -> int:
-    """The size of the files of a tree; a file linked twice counts once."""
-    seen: set[tuple[int, int]] = set()
-    total = 0
-    for where, _, names in os.walk(folder):
-        for name in names:
-            with contextlib.suppress(OSError):
-                facts = os.lstat(os.path.join(where, name))
-                if (facts.st_dev, facts.st_ino) not in seen:
-                    seen.add((facts.st_dev, facts.st_ino))
-                    total += facts.st_size
-    return round(total / 1_000_000)
