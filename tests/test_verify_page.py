@@ -66,7 +66,9 @@ def test_a_real_run_is_shown_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     for side in ("source", "target"):
         rows = re.findall(rf'data-side="{side}">(.*?)</div>', grid[0], re.DOTALL)
         assert len(rows) == 12
-        assert "### Response:" in "".join(html.unescape(one) for one in re.findall(r"<b [^>]*>([^<]*)</b>", rows[0]))
+        assert "Below is an instruction" in "".join(
+            html.unescape(one) for one in re.findall(r"<b [^>]*>([^<]*)</b>", rows[0])
+        )
     assert 'class="t on apart"' in grid[0]  # trained in the source only
     assert 'class="t apart"' in grid[0]
     told = json.loads(found.read_text(encoding="utf-8"))

@@ -57,12 +57,16 @@ class Meter:
         if loss is not None and len(self.losses) < self.wanted:
             self.losses.append(float(loss))
 
+    def count(self, batch: Any) -> None:
+        """A batch that is trained on: its tokens with padding."""
+        self.batches.append(sum(one.numel() for one in _ids(batch)))
+
     def counting(self, collate: Callable[..., Any]) -> Callable[..., Any]:
-        """`collate`, whose batches are counted: tokens with padding."""
+        """`collate`, whose batches are counted."""
 
         def counted(*args: Any, **kwargs: Any) -> Any:
             batch = collate(*args, **kwargs)
-            self.batches.append(sum(one.numel() for one in _ids(batch)))
+            self.count(batch)
             return batch
 
         return counted

@@ -52,6 +52,8 @@ def _class(outcome: str) -> str:
 
 def _level(level: Mapping[str, Any]) -> str:
     data = level.get("data") or {}
+    if not data and len(level["details"]) < 2 and not level.get("differences"):
+        return ""  # the table at the top says it all
     parts = [
         f"<h2>{_text(level['level'])}: <span class='{_class(level['outcome'])}'>{_text(level['outcome'])}</span></h2>"
     ]
@@ -167,11 +169,11 @@ def _grid(data: Mapping[str, Any]) -> str:
 def _tokens(sample: Mapping[str, Any], texts: Sequence[str], other: Mapping[str, Any]) -> Iterator[str]:
     ids, trained = sample["ids"], sample["trained"]
     for index, (number, on, text) in enumerate(zip(ids[:_TOKENS], trained, texts, strict=False)):
-        there = index < len(other["ids"])
-        apart = not there or other["ids"][index] != number or other["trained"][index] != on
-        # a label of the first token and what is masked at the end change nothing
-        if apart and (index == 0 or (not on and not any(trained[index:]))):
-            apart = there and other["ids"][index] != number
+        if index < len(other["ids"]):
+            # the label of the first token changes nothing
+            apart = other["ids"][index] != number or (index > 0 and other["trained"][index] != on)
+        else:
+            apart = any(trained[index:])
         names = "t" + (" on" if on else "") + (" apart" if apart else "")
         yield f"<b class='{names}'>{_text(text).replace(chr(10), '↵')}</b>"
     if len(ids) > _TOKENS:

@@ -55,7 +55,13 @@ def measure(request: dict[str, Any], inside: Any, measuring: Any, trial: Any) ->
                 write(values, *args, **kwargs)
 
             trainer.log = log
-            trainer.data_collator = meter.counting(trainer.data_collator)
+            step = trainer.training_step
+
+            def training_step(model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+                meter.count(inputs)  # not where batches are made: that may be in other processes
+                return step(model, inputs, *args, **kwargs)
+
+            trainer.training_step = training_step
             meter.begin()
             with contextlib.suppress(inside.Stop):
                 trainer.train(resume_from_checkpoint=None)
