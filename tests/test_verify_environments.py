@@ -125,6 +125,69 @@ def test_what_a_killed_build_left_is_cleared_and_a_python_that_is_not_here_is_na
     assert left_in(cache) == []
 
 
+BACKEND = """\
+import shutil
+
+
+def build_wheel(folder, settings=None, metadata=None):
+    shutil.copy("tinyframe-9.9-py3-none-any.whl", folder)
+    return "tinyframe-9.9-py3-none-any.whl"
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout that builds itself, without setuptools."""
+    place = tmp_path / "checkout"
+    (place / "tinyframe").mkdir(parents=True)
+    (place / "tinyframe" / "__init__.py").touch()
+    wheel(place, "tinyframe", "9.9")
+    (place / "backend.py").write_text(BACKEND, encoding="utf-8")
+    (place / "pyproject.toml").write_text(
+        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n', encoding="utf-8"
+    )
+    return place
+
+
+def main_lock(folder: Path) -> Path:
+    return lock(folder, "# source", version="main")
+
+
+def test_a_checkout_is_installed_from_a_copy(cache: Path, tmp_path: Path, checkout: Path) -> None:
+    before = sorted(checkout.rglob("*"))
+    made = environments.create("tinyframe", lock=main_lock(tmp_path), source=checkout)
+    assert (made.version, made.origin) == ("main", Origin.BUILT)
+    assert sorted(checkout.rglob("*")) == before
+    code = "import tinyframe, importlib.metadata as m; print(m.version('tinyframe'), tinyframe.__file__)"
+    said = subprocess.run([made.python, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.startswith(f"9.9 {cache}")
+    assert environments.find("tinyframe", "main") == made
+    assert environments.create("tinyframe", lock=main_lock(tmp_path), source=checkout).seconds == made.seconds
+    (checkout / "tinyframe" / "more.py").touch()
+    assert environments.create("tinyframe", lock=main_lock(tmp_path), source=checkout).lock != made.lock
+    assert left_in(cache) == ["tinyframe-main-load"]
+
+
+def test_a_checkout_that_does_not_build_leaves_nothing(cache: Path, tmp_path: Path, checkout: Path) -> None:
+    (checkout / "backend.py").write_text("raise RuntimeError('the backend is broken')", encoding="utf-8")
+    with pytest.raises(EnvironmentProblem, match="the backend is broken"):
+        environments.create("tinyframe", lock=main_lock(tmp_path), source=checkout)
+    assert left_in(cache) == []
+
+
+def test_a_checkout_is_asked_for_and_looked_at(cache: Path, tmp_path: Path, checkout: Path) -> None:
+    with pytest.raises(EnvironmentProblem, match="name a checkout of it with --source"):
+        environments.create("tinyframe", lock=main_lock(tmp_path))
+    with pytest.raises(EnvironmentProblem, match=r"--source is for a version that is no release"):
+        environments.create("tinyframe", lock=lock(tmp_path, "tinyframe==1.0"), source=checkout)
+    (checkout / "tinyframe" / "__init__.py").unlink()
+    with pytest.raises(EnvironmentProblem, match="holds no package tinyframe"):
+        environments.create("tinyframe", lock=main_lock(tmp_path), source=checkout)
+    with pytest.raises(EnvironmentProblem, match=r"has no pyproject\.toml"):
+        environments.create("tinyframe", lock=main_lock(tmp_path), source=tmp_path)
+    assert left_in(cache) == []
+
+
 def test_an_interpreter_without_the_framework_is_refused(cache: Path) -> None:
     with pytest.raises(EnvironmentProblem, match="has no package tinyframe"):
         environments.create("tinyframe", python=sys.executable)
@@ -186,8 +249,8 @@ def test_shipped_locks_pin_every_line_and_name_no_place() -> None:
     for path in shipped:
         plan = read_lock(path)
         assert find_lock(plan.framework, plan.version, plan.level) == plan
-        assert f"{plan.framework}=={plan.version}" in plan.packages
-        for line in (*plan.packages, *plan.cuda):
+        assert (f"{plan.framework}=={plan.version}" in plan.packages) is not plan.source
+        for line in (*plan.packages, *plan.cuda, *plan.gpu):
             pinned, _, marker = line.partition(";")
             assert pinned.strip().count("==") == 1, line
             assert not {"/", "@", "+", "-e"} & {*pinned.split(), *pinned}, line

@@ -266,7 +266,9 @@ def report() -> dict[str, Any]:
         Result("load", Outcome.NOT_RUN, ("no environment",)),
     ]
     side = {"path": f"a{NASTY}.yaml", "framework": "torchtune", "version": "0.6.1"}
-    return {"source": side, "target": side, "levels": [one.json() for one in levels], "differences": [f"seed: {NASTY}"]}
+    entry = {"setting": "seed", "source": "1", "target": NASTY, "verdict": "approximate", "note": NASTY}
+    return {"source": side, "target": side, "levels": [one.json() for one in levels], "differences": [f"seed: {NASTY}"],
+            "ledger": [entry]}  # fmt: skip
 
 
 def test_the_page_shows_curves_and_masks() -> None:
@@ -278,6 +280,8 @@ def test_the_page_shows_curves_and_masks() -> None:
         )
     assert text.count("<b class='t on apart'>") == text.count("<b class='t apart'>") - 1 == 3
     assert "could not run" in text
+    assert "<tr data-setting='seed'>" in text
+    assert "no setting differs" in page({**report(), "ledger": []})
 
 
 @browser

@@ -14,6 +14,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     create = actions.add_parser("create", help="build an environment, or name an interpreter that has the framework")
     create.add_argument("name", metavar="NAME[@VERSION]", help="a framework, and the version wanted")
     create.add_argument("--python", type=Path, metavar="PATH", help="an existing interpreter; nothing is built")
+    create.add_argument("--source", type=Path, metavar="DIRECTORY",
+                        help="a checkout of the framework, for a version that is no release (torchtune@main)")  # fmt: skip
+    create.add_argument("--gpu", action="store_true", help="also install what only a GPU needs (verify --device cuda)")
     actions.add_parser("list", help="the environments that are there")
     remove = actions.add_parser("remove", help="delete an environment; a registered interpreter is only forgotten")
     remove.add_argument("name", metavar="NAME[@VERSION]", help="a framework; without a version all of its environments")
@@ -35,7 +38,9 @@ def _create(args: argparse.Namespace) -> int:
 
     framework, version = environments.parse_name(args.name)
     try:
-        made = environments.create(framework, version, python=args.python, progress=progress)
+        made = environments.create(
+            framework, version, python=args.python, source=args.source, gpu=args.gpu, progress=progress
+        )
     finally:
         if live:
             print(file=sys.stderr)

@@ -13,7 +13,7 @@ from ftmigrate import __version__
 from ftmigrate.cli.common import Paint, add_command_option, add_source_options, context, print_warnings
 from ftmigrate.files import write_atomically
 from ftmigrate.frameworks.reader import Context
-from ftmigrate.verify.levels import LEVELS, Outcome, Result, differences, included, status, verify
+from ftmigrate.verify.levels import LEVELS, Outcome, Result, differences, included, ledger, status, verify
 from ftmigrate.verify.results import APART, PAIRED
 
 if TYPE_CHECKING:
@@ -35,7 +35,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--steps", type=int, default=20, metavar="N", help="optimizer steps of level train (default: 20)"
     )
     parser.add_argument(
-        "--device", choices=("cpu", "cuda"), default="cpu", help="where to train (default: cpu, in fp32)"
+        "--device",
+        choices=("cpu", "cuda"),
+        default="cpu",
+        help="cuda: level train as configured, and memory and speed (default: cpu, in fp32)",
     )
     parser.add_argument("--row-length", type=int, metavar="N",
                         help="level memory: tokens of a row that is not packed (default: the longest allowed, or 2048)")  # fmt: skip
@@ -69,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
         (target.document, after, target.framework, target.version),
     )
     results = verify(target.document, after, target.framework, target.version, args.level)
-    results += pairs(*sides, args.level, args.steps, args.row_length, args.all_layers)
+    results += pairs(*sides, args.level, args.steps, args.row_length, args.all_layers, args.device)
     lost = differences(before, after)
     if args.report or args.html:
         report = {
@@ -78,6 +81,7 @@ def run(args: argparse.Namespace) -> int:
             "target": {"path": args.other, "framework": after.framework, "version": after.version},
             "levels": [result.json() for result in results],
             "differences": list(lost),
+            "ledger": ledger(before, after),
         }
         write_report(report, args.report, args.html)
     print_results(results)
@@ -128,19 +132,23 @@ def pairs(
     steps: int = 20,
     row_length: int | None = None,
     all_layers: bool = False,
+    device: str = "cpu",
 ) -> list[Result]:
-    """The levels up to `level` that run both sides, or the one that stands apart."""
+    """The levels up to `level` that run both sides (on a GPU also memory and speed), or the one that stands apart."""
     if level in APART:
         return [memory(source, target, row_length=row_length, all_layers=all_layers)]
     wanted = [name for name in included(level) if name in PAIRED]
     if not wanted:
         return []
+    from ftmigrate.verify.measure import Device
     from ftmigrate.verify.pair import Config, Options, compare
 
     def say(line: str) -> None:
         print(line, file=sys.stderr)
 
-    return compare(Config(*source), Config(*target), wanted, Options(steps=steps, say=say))
+    on = Device(device, steps) if device != "cpu" else None
+    wanted += ["speed"] if on is not None and "train" in wanted else []
+    return compare(Config(*source), Config(*target), wanted, Options(steps=steps, say=say, device=on))
 
 
 def write_report(report: dict[str, Any], as_json: str | None, as_html: str | None) -> None:

@@ -49,7 +49,8 @@ class Framework:
     launch reads a shell command that may start one of its runs. shipped gives a config that the framework itself ships,
     by its name, at a version and with overrides; shipped_hint what may have been meant where there is none. edit
     rewrites a config's own text into one that reads as a wanted tree (`document.edit.rewrite` in its dialect), which
-    makes its configs upgradable. rules gives the lint rules of its own.
+    makes its configs upgradable. rules gives the lint rules of its own. sizes tells the sizes of a config's model where
+    they follow from the config alone, by the names of `verify.tiny_model.sizes`, and its `family`.
     architecture gives the config.json of a base model that its catalogue knows by name, seen from a config's path.
     beside gives the files that a config names and that must stand beside it, by name; start_beside is what its commands
     begin with then ({folder}: where they stand).
@@ -74,6 +75,7 @@ class Framework:
     edit: Editor | None = None
     rules: Callable[[], RuleSet] | None = None
     architecture: Callable[[str, str], Mapping[str, Any] | None] | None = None
+    sizes: Callable[[Document, str], Mapping[str, Value] | None] | None = None
     beside: Callable[[Document], Mapping[str, str]] = lambda _document: {}
     start_beside: str = ""
 

@@ -20,12 +20,14 @@ from enum import StrEnum
 from pathlib import Path
 
 from ftmigrate.record import record
+from ftmigrate.verify import builds, checkouts
 from ftmigrate.verify import probe as client
 from ftmigrate.verify.locks import Lock, LockError, find_lock, newest, read_lock
 from ftmigrate.verify.pythons import PythonError, find_python, find_uv
 
 LEVEL = "load"
 RECORD = "environment.json"
+SOURCE = "checkout"
 TAIL_LINES = 25
 Progress = Callable[[str], None]
 
@@ -135,9 +137,14 @@ def create(
     level: str = LEVEL,
     python: Path | str | None = None,
     lock: Path | None = None,
+    source: Path | None = None,
+    gpu: bool = False,
     progress: Progress | None = None,
 ) -> Environment:
     """Build an environment from its lock, or register the interpreter `python`. One that is there is handed back.
+
+    `source` is a checkout of the framework, which a lock without the framework itself needs (`torchtune@main`). With
+    `gpu` it also gets what only a GPU needs.
 
     `progress` is given one line at a time. A build that fails, or is interrupted, leaves nothing behind.
     """
@@ -146,37 +153,49 @@ def create(
         return _register(framework, version, Path(python), say)
     try:
         plan = read_lock(lock) if lock else find_lock(framework, version, level)
-    except LockError as error:
+        checkout = checkouts.check(source, framework) if source else None
+    except (LockError, checkouts.CheckoutError) as error:
         raise EnvironmentProblem(str(error)) from error
+    _check_source(plan, checkout)
     home = environments_directory() / f"{framework}-{plan.version}-{level}"
     present = _read(home)
-    if present is not None and present.lock == plan.digest and present.python.exists():
-        say(f"{framework} {plan.version} is there: {home}")
-        return present
     home.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(home)
+    builds.sweep(home)
     started = time.monotonic()
     building = Path(tempfile.mkdtemp(prefix=f".{home.name}.{os.getpid()}.", dir=home.parent))
     try:
-        installer = _install(building, plan, say)
+        digest = plan.digest
+        if checkout is not None:
+            say(f"copying {checkout}")
+            checkouts.copy(checkout, building / SOURCE)
+            digest = f"{plan.digest} {checkouts.digest(building / SOURCE)}"
+        if (
+            present is not None
+            and present.python.exists()
+            and present.lock in ([] if gpu else [digest]) + [f"{digest} gpu"]
+        ):
+            say(f"{framework} {plan.version} is there: {home}")
+            return present
+        installer = _install(building, plan, gpu, say)
         say("checking what was installed")
-        found = _ask(framework, _python(building))[1]
-        if found != plan.version:
+        found = _ask(framework, builds.python(building))[1]
+        if not plan.source and found != plan.version:
             raise EnvironmentProblem(f"the lock of {framework} {plan.version} installed version {found}")
-        _check_probe(framework, _python(building))
+        _check_probe(framework, builds.python(building))
         record = {
             "framework": framework,
             "version": plan.version,
             "level": level,
-            "python": _python(Path()).as_posix(),
+            "python": builds.python(Path()).as_posix(),
             "origin": Origin.BUILT.value,
             "installer": installer,
-            "lock": plan.digest,
-            "megabytes": _megabytes(building),
+            "lock": f"{digest} gpu" if gpu else digest,
+            "source": str(checkout) if checkout else None,
+            "megabytes": builds.megabytes(building),
             "seconds": round(time.monotonic() - started, 1),
         }
         (building / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        _relocate(building, home)
+        builds.relocate(building, home)
         _replace(building, home)
     finally:
         shutil.rmtree(building, ignore_errors=True)
@@ -184,6 +203,17 @@ def create(
     if made is None:
         raise EnvironmentProblem(f"{home} was removed by another process")
     return made
+
+
+def _check_source(plan: Lock, checkout: Path | None) -> None:
+    if plan.source and checkout is None:
+        raise EnvironmentProblem(
+            f"{plan.framework} {plan.version} is no release: name a checkout of it with --source DIRECTORY"
+        )
+    if checkout is not None and not plan.source:
+        raise EnvironmentProblem(
+            f"--source is for a version that is no release (as {plan.framework}@main), not for {plan.version}"
+        )
 
 
 def _register(framework: str, version: str | None, python: Path, say: Progress) -> Environment:
@@ -209,7 +239,7 @@ def _register(framework: str, version: str | None, python: Path, say: Progress) 
     return made
 
 
-def _install(folder: Path, plan: Lock, say: Progress) -> str:
+def _install(folder: Path, plan: Lock, gpu: bool, say: Progress) -> str:
     """A virtual environment in `folder` with the packages of `plan`; the installer's name."""
     uv = find_uv()
     try:
@@ -221,19 +251,24 @@ def _install(folder: Path, plan: Lock, say: Progress) -> str:
     say(f"creating {plan.framework} {plan.version} with {'uv' if uv else 'venv and pip'}")
     if uv:
         _run([uv, "venv", "--quiet", "--allow-existing", "--python", str(base or plan.pythons[0]), str(folder)], say)
-        install = [uv, "pip", "install", "--python", str(_python(folder)), "--no-deps"]
+        install = [uv, "pip", "install", "--python", str(builds.python(folder)), "--no-deps"]
     else:
         _run([str(base), "-m", "venv", str(folder)], say)
-        install = [str(_python(folder)), "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
+        install = [str(builds.python(folder)), "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
         install += ["--progress-bar", "off", "--no-deps"]
     wanted = folder / "requirements.txt"
     wanted.write_text("".join(f"{line}\n" for line in plan.packages), encoding="utf-8")
     _run([*install, "-r", str(wanted)], say)
-    if plan.cuda and not _torch_is_cpu_build(_python(folder)):
+    if plan.cuda and not _torch_is_cpu_build(builds.python(folder)):
         say("this torch is built for CUDA, and does not import without its libraries")
-        wanted.write_text("".join(f"{line}\n" for line in plan.cuda), encoding="utf-8")
+        more = (*plan.cuda, *(plan.gpu if gpu else ()))
+        wanted.write_text("".join(f"{line}\n" for line in more), encoding="utf-8")
         _run([*install, "-r", str(wanted)], say)
     wanted.unlink()
+    if (folder / SOURCE).is_dir():
+        say(f"installing {plan.framework} from the copy")
+        _run([*install, "--no-build-isolation", str(folder / SOURCE)], say)
+        shutil.rmtree(folder / SOURCE)
     return "uv" if uv else "pip"
 
 
@@ -329,24 +364,6 @@ def _agrees(wanted: str, found: str) -> bool:
     return wanted == found or (wanted == "main" and ("dev" in found or "+" in found))
 
 
-def _scripts(folder: Path) -> Path:
-    return folder / ("Scripts" if os.name == "nt" else "bin")
-
-
-def _python(folder: Path) -> Path:
-    return _scripts(folder) / ("python.exe" if os.name == "nt" else "python")
-
-
-def _relocate(old: Path, new: Path) -> None:
-    """Let the scripts of the environment name the place that it will be renamed to."""
-    before, after = os.fsencode(old), os.fsencode(new)
-    for path in [*_scripts(old).iterdir(), old / "pyvenv.cfg"]:
-        if path.is_file() and not path.is_symlink():
-            content = path.read_bytes()
-            if before in content and b"\0" not in content:
-                path.write_bytes(content.replace(before, after))
-
-
 def _replace(building: Path, home: Path) -> None:
     """Put a finished build in its place; one that another process put there meanwhile is as good."""
     old = building.with_name(f"{building.name}.old")
@@ -360,26 +377,6 @@ def _replace(building: Path, home: Path) -> None:
             raise
     finally:
         shutil.rmtree(old, ignore_errors=True)
-
-
-def _sweep(home: Path) -> None:
-    """Remove what builds of `home` left whose process was killed."""
-    for folder in home.parent.glob(f".{home.name}.*"):
-        number = folder.name.removeprefix(f".{home.name}.").split(".")[0]
-        if number.isdigit() and not _alive(int(number)):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _alive(number: int) -> bool:
-    if os.name != "posix":
-        return True  # os.kill would end it there
-    try:
-        os.kill(number, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def _records() -> Iterator[Environment]:
@@ -407,17 +404,3 @@ def _read(home: Path) -> Environment | None:
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _megabytes(folder: Path) -> int:
-    """The size of the files of a tree; a file linked twice counts once."""
-    seen: set[tuple[int, int]] = set()
-    total = 0
-    for where, _, names in os.walk(folder):
-        for name in names:
-            with contextlib.suppress(OSError):
-                facts = os.lstat(os.path.join(where, name))
-                if (facts.st_dev, facts.st_ino) not in seen:
-                    seen.add((facts.st_dev, facts.st_ino))
-                    total += facts.st_size
-    return round(total / 1_000_000)

@@ -215,6 +215,18 @@ def parameters(named: Mapping[str, Any], groups: list[dict[str, Any]]) -> dict[s
     }
 
 
+def shapes(named: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """The trainable parameters by name with their shapes; how many numbers are trained, and how many the base has."""
+    found, trained, base = {}, 0, 0
+    for name, one in named:
+        if one.requires_grad:
+            found[name] = {"shape": list(one.shape)}
+            trained += one.numel()
+        if "lora_" not in name and not name.endswith("magnitude"):
+            base += one.numel()
+    return {"parameters": found, "trained": trained, "base": base}
+
+
 def keep_adapter(named: Iterable[tuple[str, Any]], place: str) -> None:
     """Write the starting adapter under names that both sides know."""
     save = import_module("safetensors.torch").save_file

@@ -8,6 +8,7 @@ from ftmigrate.document.model import Document, Unresolved, format_path
 from ftmigrate.frameworks import registry
 from ftmigrate.frameworks.registry import Framework
 from ftmigrate.run.compare import losses
+from ftmigrate.run.display import to_text
 from ftmigrate.run.model import Run
 from ftmigrate.run.rendering import Rendering
 from ftmigrate.run.sample_rows import PLAIN, samples
@@ -88,3 +89,17 @@ def loaded(
 def differences(source: Run, target: Run) -> tuple[str, ...]:
     """The settings in which two configs differ, as our own readers see them."""
     return tuple(f"{found.path}: {found.note()}" for found in losses(source, target))
+
+
+def ledger(source: Run, target: Run) -> list[dict[str, str]]:
+    """The same, each value by itself: what a page shows as a table."""
+    return [
+        {
+            "setting": found.path,
+            "source": to_text(found.source.value),
+            "target": to_text(found.target.value if found.target else None),
+            "verdict": str(found.loss),
+            "note": found.note(),
+        }
+        for found in losses(source, target)
+    ]

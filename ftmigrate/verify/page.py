@@ -25,7 +25,7 @@ def page(report: Mapping[str, Any]) -> str:
         head += f" to {_text(target['framework'])} {_text(target['version'])}"
         paths += f" and <span class='target'>{_text(target['path'])}</span>"
     head += f"</h1>{paths}</p>"
-    body = "".join([head, _levels(report["levels"]), *map(_level, report["levels"]), _ledger(report["differences"])])
+    body = "".join([head, _levels(report["levels"]), *map(_level, report["levels"]), _ledger(report)])
     return (
         f"<!doctype html>\n<html lang='en'><head><meta charset='utf-8'><title>{_text(title)}</title>"
         f"<style>{style}</style></head><body>{body}</body></html>\n"
@@ -52,6 +52,8 @@ def _class(outcome: str) -> str:
 
 def _level(level: Mapping[str, Any]) -> str:
     data = level.get("data") or {}
+    if not data and len(level["details"]) < 2 and not level.get("differences"):
+        return ""  # the table at the top says it all
     parts = [
         f"<h2>{_text(level['level'])}: <span class='{_class(level['outcome'])}'>{_text(level['outcome'])}</span></h2>"
     ]
@@ -64,6 +66,8 @@ def _level(level: Mapping[str, Any]) -> str:
             parts += [_curves("rates", "learning rate of each step", rates), _settings(data)]
         case "tokens" if data:
             parts.append(_grid(data))
+        case "speed" if data:
+            parts.append(_speed(data))
         case "memory" if data:
             parts.append(bars(data))
         case "train" if data:
@@ -165,19 +169,57 @@ def _grid(data: Mapping[str, Any]) -> str:
 def _tokens(sample: Mapping[str, Any], texts: Sequence[str], other: Mapping[str, Any]) -> Iterator[str]:
     ids, trained = sample["ids"], sample["trained"]
     for index, (number, on, text) in enumerate(zip(ids[:_TOKENS], trained, texts, strict=False)):
-        there = index < len(other["ids"])
-        apart = not there or other["ids"][index] != number or other["trained"][index] != on
-        # a label of the first token and what is masked at the end change nothing
-        if apart and (index == 0 or (not on and not any(trained[index:]))):
-            apart = there and other["ids"][index] != number
+        if index < len(other["ids"]):
+            # the label of the first token changes nothing
+            apart = other["ids"][index] != number or (index > 0 and other["trained"][index] != on)
+        else:
+            apart = any(trained[index:])
         names = "t" + (" on" if on else "") + (" apart" if apart else "")
         yield f"<b class='{names}'>{_text(text).replace(chr(10), '↵')}</b>"
     if len(ids) > _TOKENS:
         yield f" … {len(ids) - _TOKENS} more"
 
 
-def _ledger(differences: Sequence[str]) -> str:
-    if not differences:
+def _speed(data: Mapping[str, Any]) -> str:
+    """Memory and speed side by side."""
+    rows = (
+        ("peak memory", "memory", lambda one: f"{one / 2**30:.2f} GiB"),
+        ("tokens a second", "tokens_per_second", "{:,.0f}".format),
+        ("time of a step", "step_seconds", "{:.3f} s".format),
+        ("tokens of a step, with padding", "tokens_per_step", "{:,.0f}".format),
+        ("device", "device", str),
+    )
+    cells = "".join(
+        f"<tr><th>{name}</th>"
+        + "".join(
+            f"<td>{_text('not known' if data[side][key] is None else shown(data[side][key]))}</td>"
+            for side in ("source", "target")
+        )
+        + "</tr>"
+        for name, key, shown in rows
+    )
+    head = "<tr><th></th><th class='source'>source</th><th class='target'>target</th></tr>"
+    return f"<table class='settings' data-speed>{head}{cells}</table>"
+
+
+# --- the ledger ---------------------------------------------------------------------------------------------------
+
+
+def _ledger(report: Mapping[str, Any]) -> str:
+    """What differs by our reading of the two files, setting by setting."""
+    entries = report.get("ledger")
+    if entries is None:
         return ""
-    listed = "".join(f"<li>{_text(one)}</li>" for one in differences)
-    return f"<section><h2>what the ledger tells</h2><ul>{listed}</ul></section>"
+    head = "<section data-ledger><h2>what the ledger tells</h2>"
+    if not entries:
+        return f"{head}<p>By our reading of the two files no setting differs.</p></section>"
+    rows = "".join(
+        f"<tr data-setting='{_text(one['setting'])}'><td><code>{_text(one['setting'])}</code><br>"
+        f"<em>{_text(one['verdict'])}</em></td><td>{_text(one['source'])}</td><td>{_text(one['target'])}</td>"
+        f"<td>{_text(one['note'])}</td></tr>"
+        for one in entries
+    )
+    columns = (
+        "<tr><th>setting</th><th class='source'>source</th><th class='target'>target</th><th>what it means</th></tr>"
+    )
+    return f"{head}<table class='settings ledger'>{columns}{rows}</table></section>"

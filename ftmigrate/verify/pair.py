@@ -17,10 +17,11 @@ from ftmigrate.record import record, replace
 from ftmigrate.run import vocabulary
 from ftmigrate.run.compare import Comparison, Verdict, losses
 from ftmigrate.run.model import Run
-from ftmigrate.verify import environments, rows, tiny_model, trial
+from ftmigrate.verify import environments, measure, real_model, rows, tiny_model, trial
 from ftmigrate.verify.plan_level import compare_plans
 from ftmigrate.verify.probe import Probe, ProbeError
 from ftmigrate.verify.results import Difference, Outcome, Result
+from ftmigrate.verify.shapes_level import compare_shapes
 from ftmigrate.verify.tokens_level import compare_tokens
 from ftmigrate.verify.train_level import compare_training, gap
 
@@ -60,6 +61,8 @@ class Options:
     explain: bool = True
     own_precision: bool = False
     say: Say = lambda _: None
+    device: measure.Device | None = None
+    """Where to train as configured; None: on the CPU, in fp32."""
 
 
 class Pair:
@@ -103,9 +106,20 @@ class Pair:
         """One level. What cannot run is said, and is no pass."""
         self.options.say(f"level {name}: {self.place.family}, {sum(self.counts)} rows")
         try:
-            return {"plan": self._plan, "tokens": self._tokens, "train": self._train}[name]()
+            return {"shapes": self._shapes, "plan": self._plan, "tokens": self._tokens, "train": self._train,
+                    "speed": self._speed}[name]()  # fmt: skip
         except (trial.TrialFailed, ProbeError) as error:
             return Result(name, Outcome.NOT_RUN, (str(error),))
+
+    def _real(self) -> real_model.Real:
+        both = (self.source, self.target)
+        return real_model.of([(one.framework, one.version, one.document, one.run) for one in both])
+
+    def _shapes(self) -> Result:
+        real = self._real()
+        place = real_model.workplace(self.place.folder / "real", real)
+        first, second = (real_model.shapes(side, place) for side in self.sides)
+        return compare_shapes(first, second, self.source.run, self.target.run, real)
 
     def _plan(self) -> Result:
         first, second = (side.trial("plan", self.place, steps=1) for side in self.sides)
@@ -124,7 +138,14 @@ class Pair:
             self.equal |= {path for path in self.source.run.settings if path.startswith(ROWS)}
         return result
 
+    def _speed(self) -> Result:
+        device = self.options.device or measure.Device()
+        return measure.speed(self.sides, self.place.folder / "speed", device, self._real())
+
     def _train(self) -> Result:
+        if self.options.device is not None:
+            adapted = self.source.run["adapter.method"] != "none"
+            return measure.losses(self.sides, self.place, self.options.device, adapted)
         first = self._trained(self.sides[0])
         second = self._trained(self.sides[1])
         found = gap(first["steps"], second["steps"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from ftmigrate.run import vocabulary
@@ -60,6 +60,23 @@ def _parameters(
     told: set[str],
     named: set[str | None],
 ) -> Iterator[Difference]:
+    found = trained(source, target, before, after, told, named)
+    if found is not None:
+        yield found
+    counts = [sum(bool(one["decay"]) for one in side.values()) for side in (source, target)]
+    if counts[0] != counts[1] and (found is None or "trained only" not in found.text):
+        path = "optimizer.weight_decay_scope" if all(counts) else "optimizer.weight_decay"
+        if path not in named:
+            yield Difference(
+                path, f"{counts[0]} parameters are decayed in the source, {counts[1]} in the target", path in told
+            )
+
+
+def trained(
+    source: Mapping[str, Any], target: Mapping[str, Any], before: Run, after: Run, told: set[str],
+    named: Collection[str | None] = (),
+) -> Difference | None:  # fmt: skip
+    """How the trainable parameters of the two sides differ, by name and shape."""
     shapes = [{_plain(name): one["shape"] for name, one in side.items()} for side in (source, target)]
     only = [sorted(shapes[a].keys() - shapes[b].keys()) for a, b in ((0, 1), (1, 0))]
     other = sorted(
@@ -74,14 +91,8 @@ def _parameters(
             else []
         )
         cause = _cause(_PARAMETERS, before, after) or next((one for one in _PARAMETERS if one in named), None)
-        yield Difference(cause, f"trainable parameters: {'; '.join(parts)}", cause in told)
-    counts = [sum(bool(one["decay"]) for one in side.values()) for side in (source, target)]
-    if counts[0] != counts[1] and not (only[0] or only[1]):
-        path = "optimizer.weight_decay_scope" if all(counts) else "optimizer.weight_decay"
-        if path not in named:
-            yield Difference(
-                path, f"{counts[0]} parameters are decayed in the source, {counts[1]} in the target", path in told
-            )
+        return Difference(cause, f"trainable parameters: {'; '.join(parts)}", cause in told)
+    return None
 
 
 def _plain(name: str) -> str:

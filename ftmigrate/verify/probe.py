@@ -60,7 +60,7 @@ def clean_environment(**more: str) -> dict[str, str]:
 class Probe:
     """A context manager around one probe process, which imports its framework once and then serves requests.
 
-    `python` is the interpreter of the framework's environment. Requests are answered one at a time.
+    `python` is the interpreter of the framework's environment. device: `cuda` lets the framework see a GPU. Requests are answered one at a time.
     """
 
     def __init__(
@@ -70,6 +70,7 @@ class Probe:
         *,
         script: Path | None = None,
         cwd: Path | None = None,
+        device: str = "cpu",
         start_seconds: float = START_SECONDS,
         request_seconds: float = REQUEST_SECONDS,
     ) -> None:
@@ -77,6 +78,7 @@ class Probe:
         if found is None:
             raise ProbeError(f"the framework {framework} has no probe")
         self.python, self.framework, self.script, self.cwd = str(python), framework, found, cwd
+        self.device = device
         self.start_seconds, self.request_seconds = start_seconds, request_seconds
         self.about: dict[str, Any] = {}
         self._process: subprocess.Popen[str] | None = None
@@ -107,7 +109,7 @@ class Probe:
                 encoding="utf-8",
                 errors="replace",
                 cwd=self.cwd,
-                env=clean_environment(),
+                env=clean_environment(FTMIGRATE_DEVICE=self.device),
                 start_new_session=os.name == "posix",
             )
         except OSError as error:

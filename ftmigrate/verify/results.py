@@ -10,7 +10,7 @@ from ftmigrate.record import field, record
 
 ALONE = ("schema", "load")
 """The levels that look at one file only."""
-PAIRED = ("plan", "tokens", "train")
+PAIRED = ("shapes", "plan", "tokens", "train")
 """Those that run both sides."""
 APART = ("memory",)
 """What stands by itself: it includes no other level, and none includes it."""

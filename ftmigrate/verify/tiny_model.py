@@ -94,11 +94,11 @@ def family_of(base: str) -> str | None:
     """The family that a model's name speaks of, or its config.json where it lies on this machine."""
     path = Path(base) / "config.json"
     if path.is_file():
-        return _of_config(json.loads(path.read_text(encoding="utf-8")))
+        return family_of_config(json.loads(path.read_text(encoding="utf-8")))
     return next((name for pattern, name in _NAMES if re.search(pattern, base.lower())), None)
 
 
-def _of_config(config: Mapping[str, Any]) -> str | None:
+def family_of_config(config: Mapping[str, Any]) -> str | None:
     kind = config.get("model_type")
     if kind == "llama":
         rope = config.get("rope_scaling") or config.get("rope_parameters") or {}
@@ -121,7 +121,17 @@ def make(family: str, folder: Path) -> dict[str, Any]:
     one, size = FAMILIES[family], sizes(family)
     folder.mkdir(parents=True)
     tokenizer = tiny_tokenizer.make(one.tokenizer, folder)
-    config = {
+    config = config_json(family, size) | tokenizer
+    (folder / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
+    (folder / "generation_config.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+    write_safetensors(folder / "model.safetensors", _weights(family, size))
+    return size
+
+
+def config_json(family: str, size: Mapping[str, Any]) -> dict[str, Any]:
+    """The config.json of a model of a family, with these sizes."""
+    one = FAMILIES[family]
+    return {
         "architectures": [one.architecture],
         "model_type": one.model_type,
         "hidden_size": size["width"],
@@ -134,23 +144,24 @@ def make(family: str, folder: Path) -> dict[str, Any]:
         "max_position_embeddings": 8192,
         "rms_norm_eps": one.epsilon,
         "rope_theta": one.rope,
-        "tie_word_embeddings": one.tied,
+        "tie_word_embeddings": size["tied"],
         "hidden_act": "silu",
         "torch_dtype": "float32",
-        **tokenizer,
         **one.config,
     }
-    (folder / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
-    (folder / "generation_config.json").write_text(json.dumps(tokenizer), encoding="utf-8")
-    write_safetensors(folder / "model.safetensors", _weights(one, size))
-    return size
 
 
-def _weights(one: Family, size: Mapping[str, Any]) -> Iterator[tuple[str, tuple[int, ...], array[float]]]:
-    draw = random.Random(SEED)
+def tensors(family: str, size: Mapping[str, Any], spread: float) -> Iterator[tuple[str, tuple[int, ...], float, float]]:
+    """A checkpoint's tensors: name, shape, and the centre and spread of its random numbers."""
+    one = FAMILIES[family]
     for name, shape in _shapes(one, size):
+        yield name, shape, *((1.0 if one.around_one else 0.0, 0.1) if "norm" in name else (0.0, spread))
+
+
+def _weights(family: str, size: Mapping[str, Any]) -> Iterator[tuple[str, tuple[int, ...], array[float]]]:
+    draw = random.Random(SEED)
+    for name, shape, centre, spread in tensors(family, size, SPREAD):
         count = math.prod(shape)
-        centre, spread = (1.0 if one.around_one else 0.0, 0.1) if "norm" in name else (0.0, SPREAD)
         yield name, shape, array("f", (draw.gauss(centre, spread) for _ in range(count)))
 
 
@@ -181,7 +192,7 @@ def _shapes(one: Family, size: Mapping[str, Any]) -> Iterator[tuple[str, tuple[i
             yield f"{at}.pre_feedforward_layernorm.weight", (width,)
             yield f"{at}.post_feedforward_layernorm.weight", (width,)
     yield "model.norm.weight", (width,)
-    if not one.tied:
+    if not size["tied"]:
         yield "lm_head.weight", (vocabulary, width)
 
 

@@ -44,6 +44,19 @@ class Trial:
     def run(self) -> dict[str, Any]:
         import_module("torch").set_num_threads(1)
         os.chdir(self.request["folder"])
+        cli: Any = import_module("axolotl.cli.train")
+        train: Any = import_module("axolotl.train")
+        self.load()
+        self._watch_shuffling()
+        train.execute_training = self._train
+        for writes in ("save_initial_configs", "save_trained_model", "setup_model_card", "create_model_card"):
+            setattr(train, writes, lambda *_, **__: None)
+        with contextlib.suppress(self.inside.Stop):
+            cli.do_train(self.cfg, import_module("axolotl.cli.args").TrainerCliArgs())
+        return self.answer
+
+    def load(self) -> None:
+        """The config through Axolotl's own loader, as on a machine with a GPU: `cfg`."""
         for name, text in self.request.get("beside", {}).items():
             with open(name, "w", encoding="utf-8") as file:
                 file.write(text)
@@ -51,9 +64,7 @@ class Trial:
         config = self._config()
         with open("config.yaml", "w", encoding="utf-8") as file:
             import_module("yaml").safe_dump(config, file, sort_keys=False)
-        cli: Any = import_module("axolotl.cli.train")
         load: Any = import_module("axolotl.cli.config")
-        train: Any = import_module("axolotl.train")
         for name in ("transformers.utils", "transformers.training_args", "axolotl.utils.config"):
             place: Any = import_module(name)  # the config is for a GPU, and `auto` means there what it means here
             place.is_torch_bf16_gpu_available = lambda: True
@@ -62,13 +73,6 @@ class Trial:
             {"torch_version": str(import_module("torch").__version__).split("+", maxsplit=1)[0]},
         )
         self.cfg = load.load_cfg("config.yaml")
-        self._watch_shuffling()
-        train.execute_training = self._train
-        for writes in ("save_initial_configs", "save_trained_model", "setup_model_card", "create_model_card"):
-            setattr(train, writes, lambda *_, **__: None)
-        with contextlib.suppress(self.inside.Stop):
-            cli.do_train(self.cfg, import_module("axolotl.cli.args").TrainerCliArgs())
-        return self.answer
 
     def _train(self, cfg: Any, trainer: Any, resume: Any) -> None:
         """In place of the function that starts the trainer: what can be seen is seen, then it is started."""

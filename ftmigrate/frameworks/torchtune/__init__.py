@@ -68,6 +68,12 @@ def _shipped_hint(name: str, version: str) -> str:
     return hint(name, version)
 
 
+def _sizes(document: Document, version: str) -> Mapping[str, Value] | None:
+    from ftmigrate.frameworks.torchtune.model_sizes import sizes
+
+    return sizes(document, version)
+
+
 def _rules() -> RuleSet:
     from ftmigrate.frameworks.torchtune.rules import RULES
 
@@ -105,4 +111,5 @@ FRAMEWORK = Framework(
     layout=Layout(root="recipe ", component="_component_", supplied=_SUPPLIED, interpolated=True),
     rules=_rules,
     architecture=_architecture,
+    sizes=_sizes,
 )

@@ -8,6 +8,8 @@ One JSON object a line on standard input, one JSON line on standard output for e
   With `"rows": [[{...}], ...]` (rows for each dataset) its parts are made too: see probe_parts.py beside this file.
 * `{"op": "trial", ...}`, `{"op": "family", ...}`: see probe_trial.py beside this file
 * `{"op": "memory", ...}`: see probe_memory.py beside this file
+* `{"op": "shapes", ...}`: see probe_shapes.py beside this file
+* `{"op": "measure", ...}`: see probe_measure.py beside this file; only once a process. `{"op": "weights", ...}`
 * `{"op": "version"}`, `{"op": "quit"}`
 
 The steps: OmegaConf's loader, `torchtune.config.validate` (what `tune validate` runs), then each component at any
@@ -38,9 +40,11 @@ _ANSWERS = os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n")
 os.dup2(2, 1)
 sys.stdout = sys.stderr
 
-os.environ.update(
-    HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", DO_NOT_TRACK="1", WANDB_MODE="offline", CUDA_VISIBLE_DEVICES=""
-)
+os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", DO_NOT_TRACK="1", WANDB_MODE="offline")
+if os.environ.get("FTMIGRATE_DEVICE") == "cuda":
+    os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
+else:
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 class Refused(Exception):
@@ -205,10 +209,19 @@ def main() -> int:
             elif operation == "memory":
                 shared = beside("../../verify/inside"), beside("../../verify/inside_memory")
                 answer = beside("probe_memory").memory(request, *shared)
+            elif operation == "shapes":
+                answer = beside("probe_shapes").shapes(request, beside("../../verify/inside"), beside("probe_trial"))
+            elif operation == "measure":
+                beside_this = (beside("../../verify/measuring"), beside("probe_trial"))
+                answer = beside("probe_measure").measure(request, beside("../../verify/inside"), *beside_this)
+            elif operation == "weights":
+                answer = beside("../../verify/measuring").write_weights(request)
             elif operation == "family":
                 answer = beside("probe_trial").family(request)
             else:
-                raise ValueError(f"no operation {operation!r}: load, trial, memory, family, version, quit")
+                raise ValueError(
+                    f"no operation {operation!r}: load, trial, memory, shapes, measure, weights, family, version, quit"
+                )
             send({"id": number, "ok": True, **answer})
         except (Exception, SystemExit) as error:
             send({"id": number, **fault(error)})

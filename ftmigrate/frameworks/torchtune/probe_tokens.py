@@ -23,6 +23,15 @@ def answer(loader: Any, samples: int, batches: int, pad: int, inside: Any) -> di
     }
 
 
+def in_place(ids: list[int], labels: list[int]) -> list[int]:
+    """Labels where their tokens are: those of later torchtunes lie one place before, for the loss not to shift them."""
+    pairs = list(zip(ids, labels, strict=True))
+    early = zip(ids[1:], labels, strict=False)
+    if all(label in (IGNORED, one) for one, label in pairs) or not all(label in (IGNORED, one) for one, label in early):
+        return labels
+    return [IGNORED, *labels[:-1]]
+
+
 def _rows(dataset: Any, count: int) -> list[dict[str, Any]]:
     """Single rows; of packed ones those that were packed, in their order."""
     found: list[dict[str, Any]] = []
@@ -42,7 +51,7 @@ def _parts(dataset: Any) -> list[Any]:
 
 def _sample(row: dict[str, Any], inside: Any) -> list[dict[str, Any]]:
     if "tokens" in row:
-        return [inside.trimmed(list(row["tokens"]), list(row["labels"]))]
+        return [inside.trimmed(list(row["tokens"]), in_place(list(row["tokens"]), list(row["labels"])))]
     return [
         inside.trimmed(list(row[f"{reply}_input_ids"]), list(row[f"{reply}_labels"]))
         for reply in ("chosen", "rejected")
@@ -52,7 +61,8 @@ def _sample(row: dict[str, Any], inside: Any) -> list[dict[str, Any]]:
 def _batch(batch: Any, pad: int, inside: Any) -> list[Any]:
     if not isinstance(batch, dict):  # of pairs: all chosen replies, then all rejected ones
         return [[_unpadded(a, b, pad, inside)] for a, b in zip(batch[0].tolist(), batch[1].tolist(), strict=True)]
-    ids, labels = batch["tokens"].tolist(), batch["labels"].tolist()
+    ids = batch["tokens"].tolist()
+    labels = [in_place(a, b) for a, b in zip(ids, batch["labels"].tolist(), strict=True)]
     if "input_pos" not in batch:
         return [[_unpadded(a, b, pad, inside)] for a, b in zip(ids, labels, strict=True)]
     found = []

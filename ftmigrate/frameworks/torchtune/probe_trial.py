@@ -72,8 +72,9 @@ class Trial:
         tree["resume_from_checkpoint"] = False
         tree["log_peak_memory_stats"] = False  # some recipes log them where no key says so
         for key in ("profiler", "enable_activation_offloading", "fsdp_cpu_offload",
-                    "enable_async_checkpointing", "dataset_val", "log_level"):  # fmt: skip
+                    "enable_async_checkpointing", "dataset_val"):  # fmt: skip
             tree.pop(key, None)
+        tree["log_level"] = "INFO"
         tree["metric_logger"] = {
             "_component_": "torchtune.training.metric_logging.DiskLogger", "log_dir": "out/logs",
         }  # fmt: skip
@@ -146,7 +147,7 @@ class Trial:
         for name in ("AdamW", "AdamW8bit", "PagedAdamW", "PagedAdamW8bit"):
             made = type(name, (torch.optim.AdamW,), {})
             setattr(optim, name, made)
-        stored: Any = import_module("torchao.dtypes.nf4tensor").NF4Tensor
+        stored: Any = _nf4_tensor()
         stored.from_tensor = _small_blocks(stored.from_tensor)
         training: Any = import_module("torchtune.training")
         training.get_memory_stats = lambda *_, **__: {}  # no CPU has them
@@ -314,6 +315,14 @@ class Trial:
             "adapter.target_modules": sorted({self._module(name) for name, _ in kinds}),
             "model.quantization": "nf4" if quantized else "none",
         }
+
+
+def _nf4_tensor() -> Any:
+    """torchao's 4-bit storage; later releases keep it elsewhere."""
+    try:
+        return import_module("torchao.dtypes.nf4tensor").NF4Tensor
+    except ImportError:
+        return import_module("torchao.quantization").NF4Tensor
 
 
 def _small_blocks(store: Callable[..., Any]) -> Callable[..., Any]:

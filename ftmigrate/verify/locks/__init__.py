@@ -1,7 +1,9 @@
 """Lock files: every package of an environment with its version, named `<framework>-<version>-<level>.txt`.
 
-A comment `# python: 3.12 3.13` names the Python versions that it was made for, the best first. Lines after the
-comment `# [cuda]` are installed only where the torch that was installed is no CPU build.
+A comment `# source` says that the framework itself is not among them: it is installed from a checkout. A comment
+`# python: 3.12 3.13` names the Python versions that it was made for, the best first. Lines after the
+comment `# [cuda]` are installed only where the torch that was installed is no CPU build; those after `# [gpu]` there too,
+and only where a GPU is to be used.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ class Lock:
     pythons: tuple[str, ...]
     packages: tuple[str, ...]
     cuda: tuple[str, ...]
+    gpu: tuple[str, ...]
     digest: str
+    source: bool = False
 
 
 def directories(framework: str) -> list[Path]:
@@ -54,7 +58,7 @@ def find_lock(framework: str, version: str | None, level: str) -> Lock:
     if not versions:
         raise LockError(f"no lock file for {framework}; name an interpreter that has it with --python")
     if version is None:
-        version = list(versions)[-1]
+        version = ([one for one in versions if one[:1].isdigit()] or list(versions))[-1]
     if version not in versions:
         raise LockError(
             f"no lock file for {framework} {version}, only for {', '.join(versions)}; "
@@ -73,14 +77,18 @@ def read_lock(path: Path) -> Lock:
     except OSError as error:
         raise LockError(f"cannot read {path}: {error}") from error
     pythons: tuple[str, ...] = ()
-    sections: tuple[list[str], list[str]] = ([], [])
-    section = 0
+    sections: tuple[list[str], list[str], list[str]] = ([], [], [])
+    section, source = 0, False
     for line in data.decode("utf-8").splitlines():
         text = line.strip()
         if text.startswith("# python:"):
             pythons = tuple(text.removeprefix("# python:").split())
+        elif text == "# source":
+            source = True
         elif text == "# [cuda]":
             section = 1
+        elif text == "# [gpu]":
+            section = 2
         elif text and not text.startswith("#"):
             sections[section].append(text)
     if not pythons:
@@ -92,7 +100,9 @@ def read_lock(path: Path) -> Lock:
         pythons,
         tuple(sections[0]),
         tuple(sections[1]),
+        tuple(sections[2]),
         hashlib.sha256(data).hexdigest(),
+        source,
     )
 
 
