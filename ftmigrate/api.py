@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from ftmigrate import launches
 from ftmigrate.conversion import Conversion
 from ftmigrate.conversion import convert as convert_document
@@ -19,7 +21,6 @@ from ftmigrate.frameworks.registry import Framework
 from ftmigrate.launches import COMMAND
 from ftmigrate.launches import SeveralCommands as SeveralCommands
 from ftmigrate.launches import UnreadableError as UnreadableError
-from ftmigrate.record import record
 from ftmigrate.run.model import Run
 from ftmigrate.scripts import is_script
 
@@ -29,8 +30,7 @@ if TYPE_CHECKING:
 STDIN = "-"
 
 
-@record
-class Input:
+class Input(Struct, frozen=True):
     """A parsed file with the framework and version it is read as; `version_from` says how the version is known."""
 
     document: Document

@@ -6,6 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from ftmigrate import scripts
 from ftmigrate.document.codes import Code
 from ftmigrate.document.model import Document, DocumentError, Launched, Leaf, Place, Source, Unresolved
@@ -13,7 +15,6 @@ from ftmigrate.document.references import split_key
 from ftmigrate.frameworks import registry, versions
 from ftmigrate.frameworks.launch import Launch
 from ftmigrate.frameworks.registry import Framework
-from ftmigrate.record import replace
 from ftmigrate.scripts import Argument
 
 COMMAND = "<command>"

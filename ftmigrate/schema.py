@@ -23,7 +23,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from ftmigrate.record import record
+from msgspec import Struct
 
 Facts: TypeAlias = Mapping[str, Any]
 SECTION = ""
@@ -31,8 +31,7 @@ COMPONENT = "component "
 """What the name of a section of a component's parameters begins with."""
 
 
-@record
-class Layout:
+class Layout(Struct, frozen=True):
     """How a framework's config is put together from sections, and how strictly its values are read.
 
     `root` is the section of the top level; ending in a blank, the prefix of sections of which a config follows one.
@@ -53,8 +52,7 @@ class Layout:
     interpolated: bool = False
 
 
-@record
-class Schema:
+class Schema(Struct, frozen=True):
     """One version of one framework's schema."""
 
     framework: str

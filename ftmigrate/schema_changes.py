@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Any
 
-from ftmigrate.record import record
+from msgspec import Struct
+
 from ftmigrate.schema import SECTION, Facts, Schema
 
 
@@ -27,8 +28,7 @@ LIMITS = ("ge", "gt", "le", "lt", "min_length", "max_length", "pattern", "strict
 NONE = "(none)"  # how the absence of a default is spelt in text
 
 
-@record
-class Change:
+class Change(Struct, frozen=True):
     """One change. `key` is "" where it is about the section itself; `replacement` is what to use instead.
 
     `before` and `after` hold what the kind speaks of: a default (`{"default": value}`, `{}` where there is none), a

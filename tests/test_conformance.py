@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from ftmigrate import schema
 from ftmigrate.frameworks import conformance, registry
@@ -16,7 +17,6 @@ from ftmigrate.frameworks.reader import Reader
 from ftmigrate.frameworks.registry import Framework
 from ftmigrate.frameworks.samples import samples
 from ftmigrate.frameworks.table import SAME, Derived, Entry, Field, Heading, Pending, Private, Sources, Table, Unread
-from ftmigrate.record import replace
 from ftmigrate.run import vocabulary
 
 COUNTS = Path(__file__).parent / "counts.json"

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ftmigrate.cli import main
 from ftmigrate.conversion import Conversion, convert
@@ -22,7 +23,6 @@ from ftmigrate.frameworks.config_keys import Place, places
 from ftmigrate.frameworks.reader import Context, Reader, read
 from ftmigrate.frameworks.samples import samples
 from ftmigrate.frameworks.table import CannotSay, Field, Group, Nearest
-from ftmigrate.record import replace
 from ftmigrate.run import vocabulary
 from ftmigrate.run.compare import LOSSES, Verdict, losses, private
 from ftmigrate.run.model import NOT_APPLICABLE, Origin, Run, Setting

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 import yaml
+from msgspec.structs import replace
 from verify_kinds import OUT, VERSIONS, Case, cases, sides
 
 from ftmigrate.frameworks.reader import Context
 from ftmigrate.frameworks.reader import read as read_document
-from ftmigrate.record import replace
 from ftmigrate.run import likeness
 from ftmigrate.run.compare import losses
 from ftmigrate.run.rendering import Column, Rendering, Text

@@ -16,13 +16,13 @@ from typing import Any
 
 import pytest
 import yaml
+from msgspec.structs import replace
 
 from ftmigrate.cli import main
 from ftmigrate.conversion import convert
 from ftmigrate.frameworks import registry
 from ftmigrate.frameworks.reader import Context
 from ftmigrate.frameworks.reader import read as read_document
-from ftmigrate.record import replace
 from ftmigrate.verify import environments, rows, tiny_model, tiny_tokenizer
 from ftmigrate.verify.packs import effective
 from ftmigrate.verify.page import page

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
+from msgspec.structs import replace
 
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT)]
@@ -26,7 +27,6 @@ sys.path[:0] = [str(ROOT)]
 from ftmigrate import api  # noqa: E402
 from ftmigrate.frameworks import registry  # noqa: E402
 from ftmigrate.frameworks.reader import Context  # noqa: E402
-from ftmigrate.record import replace  # noqa: E402
 from ftmigrate.verify import environments  # noqa: E402
 from ftmigrate.verify.pair import Config, Options, compare  # noqa: E402
 from ftmigrate.verify.probe import Probe  # noqa: E402

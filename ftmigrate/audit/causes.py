@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from msgspec import Struct, field
+
 from ftmigrate.conversion import Conversion
 from ftmigrate.conversion.ledger import Effect, Entry
 from ftmigrate.document.model import Document, Unresolved
-from ftmigrate.record import field, record
 from ftmigrate.run import vocabulary
 from ftmigrate.run.compare import Verdict
 from ftmigrate.run.display import to_text
@@ -19,8 +20,7 @@ BLOCKERS = ("refused", "unreadable", "fault", "manual", "dropped")
 _EXAMPLES = 3
 
 
-@record
-class Cause:
+class Cause(Struct, frozen=True):
     """One reason of one file. kind is refused, unreadable, fault, manual, dropped or approximate; `name` is the same
     in every file that has it; `meaning` says it in words; `example` is what this file has there."""
 
@@ -81,8 +81,7 @@ def _alike(path: str) -> str:
     return re.sub(r"\[\d+\]", "[]", path)
 
 
-@record(frozen=False)
-class Group:
+class Group(Struct):
     """A cause with the files that have it.
 
     `frees` counts those that nothing else blocks; `freed` those that nothing is left to block once this and all causes

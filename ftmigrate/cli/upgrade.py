@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 
+from msgspec.structs import replace
+
 from ftmigrate.cli.common import add_source_options
-from ftmigrate.record import replace
 from ftmigrate.verify.results import ALONE
 
 

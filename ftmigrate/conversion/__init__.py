@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
+from msgspec import Struct, field
+from msgspec.structs import replace
+
 from ftmigrate import __version__, schema
 from ftmigrate.conversion import ledger as ledgers
 from ftmigrate.conversion import upgrade, write
@@ -17,14 +20,12 @@ from ftmigrate.document.model import Document, Launched, Unresolved, Value, form
 from ftmigrate.frameworks.reader import Context, Reader, read
 from ftmigrate.frameworks.registry import Command, Framework
 from ftmigrate.frameworks.table import CannotSay, Table
-from ftmigrate.record import field, record, replace
 from ftmigrate.run import vocabulary
 from ftmigrate.run.compare import losses
 from ftmigrate.run.model import ClaimKind, Run, Symbol
 
 
-@record
-class Conversion:
+class Conversion(Struct, frozen=True):
     """The files (name -> text), the ledger, both runs and the commands. No files where it was refused.
 
     keys and lines are the value and the line of each leaf of what was written.

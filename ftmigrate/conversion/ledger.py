@@ -6,17 +6,18 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from msgspec import Struct, field
+from msgspec.structs import replace
+
 from ftmigrate import __version__
 from ftmigrate.document.model import Document, Leaf, Unresolved, format_path
-from ftmigrate.record import field, record, replace
 from ftmigrate.run import vocabulary
 from ftmigrate.run.compare import Comparison, Verdict, compare
 from ftmigrate.run.display import to_json, to_text
 from ftmigrate.run.model import Claim, ClaimKind, Run
 
 
-@record
-class Effect:
+class Effect(Struct, frozen=True):
     """What became of one setting. A verdict other than exact has a note."""
 
     setting: str
@@ -39,8 +40,7 @@ class Effect:
         }
 
 
-@record
-class Entry:
+class Entry(Struct, frozen=True):
     """What became of one leaf of the source; source_path is None where no leaf said it.
 
     file is where line and column are, where that is not the source itself: an override's script.
@@ -74,8 +74,7 @@ class Entry:
         }
 
 
-@record
-class Ledger:
+class Ledger(Struct, frozen=True):
     """The account of one conversion. `refused` says why nothing was written.
 
     edits: where the user's own text was edited, each change with its reason.
@@ -114,8 +113,7 @@ _UNFED = {
 }
 
 
-@record(frozen=False)
-class _Builder:
+class _Builder(Struct):
     document: Document
     source: Run
     target: Run

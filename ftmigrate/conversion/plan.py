@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
+from msgspec import Struct, field
+
 from ftmigrate.document.model import Document, Unresolved, Value, format_path, from_tree
 from ftmigrate.frameworks.reader import Context, Reader
 from ftmigrate.frameworks.table import Answer, CannotSay, Field, Group, Keys, Nearest, Table, Wanted, plain, to_path
-from ftmigrate.record import field, record
 from ftmigrate.run import vocabulary
 from ftmigrate.run.compare import unknown
 from ftmigrate.run.model import NOT_APPLICABLE, ClaimKind, Run, Setting
@@ -17,8 +18,7 @@ from ftmigrate.run.model import NOT_APPLICABLE, ClaimKind, Run, Setting
 _PASSES = 8
 
 
-@record(frozen=False)
-class Plan:
+class Plan(Struct):
     """keys: what is written. reasons: why a setting cannot be said. todo: keys a human must complete, with the text.
 
     fixed: keys that exact mode needs for one setting, so that no other may say them (key -> that setting).
@@ -46,8 +46,7 @@ class Plan:
         return root
 
 
-@record(frozen=False)
-class _Planner:
+class _Planner(Struct):
     source: Run
     table: Table
     context: Context

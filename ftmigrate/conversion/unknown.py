@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from ftmigrate.document.model import Document
 from ftmigrate.frameworks.reader import Context
 from ftmigrate.frameworks.registry import Framework
-from ftmigrate.record import replace
 from ftmigrate.run.model import ClaimKind, Run
 
 _TELLING = ("FT010", "FT011", "FT012", "FT013", "FT014", "FT015", "FT022")

@@ -12,6 +12,9 @@ from functools import cache
 from itertools import pairwise
 from typing import Any
 
+from msgspec import Struct
+from msgspec.structs import replace
+
 from ftmigrate import schema, schema_changes
 from ftmigrate.conversion.plan import Plan
 from ftmigrate.document.edit import Edit
@@ -19,7 +22,6 @@ from ftmigrate.document.model import Document, Path, Value, format_path
 from ftmigrate.frameworks.reader import Reader
 from ftmigrate.frameworks.registry import Framework
 from ftmigrate.frameworks.table import Table
-from ftmigrate.record import record, replace
 from ftmigrate.run import vocabulary
 from ftmigrate.run.display import to_text
 from ftmigrate.run.model import ClaimKind, Run
@@ -28,8 +30,7 @@ from ftmigrate.schema import SECTION, Facts, Schema
 _PLUGIN = "plugin "
 
 
-@record
-class Gone:
+class Gone(Struct, frozen=True):
     """A leaf that the newer version does not take. why: what changed, with the version."""
 
     path: Path
@@ -148,8 +149,7 @@ def _why(name: str, section: str, key: str, old: str, new: str, reason: str) -> 
     return f"{key} {reason} in {new}"
 
 
-@record
-class Superseded(Gone):
+class Superseded(Gone, frozen=True):
     """A leaf that is still taken, though another key has its meaning now. same: under the other name with its value."""
 
     to: Path = ()

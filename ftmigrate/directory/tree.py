@@ -9,6 +9,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from msgspec import Struct, field
+
 from ftmigrate.audit.causes import Cause, Groups
 from ftmigrate.directory import pool
 from ftmigrate.directory.progress import bar
@@ -16,7 +18,6 @@ from ftmigrate.directory.walk import candidates
 from ftmigrate.directory.work import CONVERTED, Item, Job, Outcome, Result, examine, lost
 from ftmigrate.document.codes import MEANING, Code
 from ftmigrate.frameworks import registry
-from ftmigrate.record import field, record
 
 STATUS = {Outcome.REFUSED: 2, Outcome.UNREADABLE: 2, Outcome.FAULT: 3}
 
@@ -62,8 +63,7 @@ def _lost(item: Item) -> tuple[Item, Result | None]:
     return item, lost(item)
 
 
-@record(frozen=False)
-class Totals:
+class Totals(Struct):
     """The counts over all files, and the causes they share."""
 
     outcomes: Counter[Outcome] = field(default_factory=Counter)

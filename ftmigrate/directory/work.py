@@ -9,6 +9,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from msgspec import Struct, field
+from msgspec.structs import replace
+
 from ftmigrate import api
 from ftmigrate.audit.causes import Cause, causes
 from ftmigrate.conversion import Conversion, convert
@@ -18,7 +21,6 @@ from ftmigrate.document.model import Document, DocumentError
 from ftmigrate.frameworks import registry, versions
 from ftmigrate.frameworks.reader import Context
 from ftmigrate.frameworks.registry import Framework
-from ftmigrate.record import field, record, replace
 from ftmigrate.run.compare import Verdict
 
 
@@ -54,8 +56,7 @@ _LOSSY = {
 }
 
 
-@record
-class Job:
+class Job(Struct, frozen=True):
     """What is wanted of every file. `ledger` and `page`: also the ledger as JSON, what the HTML page shows."""
 
     root: str
@@ -68,16 +69,14 @@ class Job:
     page: bool = False
 
 
-@record
-class Item:
+class Item(Struct, frozen=True):
     """A file of the directory, and the path its result is to have."""
 
     path: str
     out: str
 
 
-@record
-class Line:
+class Line(Struct, frozen=True):
     """One ledger entry for the page: what it is about, and the lines of source and target it connects."""
 
     verdict: str
@@ -88,8 +87,7 @@ class Line:
     note: str
 
 
-@record
-class Result:
+class Result(Struct, frozen=True):
     """What became of one file. `line` is where it cannot be read; files are the texts to write."""
 
     path: str

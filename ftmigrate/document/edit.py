@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import yaml
-
-from ftmigrate.record import field, record
+from msgspec import Struct, field
 
 from .blocks import spell
 from .comments import Comment, comments
@@ -40,8 +39,7 @@ class Edit(NamedTuple):
     to: Path | None = None
 
 
-@record(frozen=False)
-class _Entry:
+class _Entry(Struct):
     """One key of a block mapping in the text: first and last line (from 0), and the nodes."""
 
     key: yaml.Node
@@ -50,8 +48,7 @@ class _Entry:
     last: int
 
 
-@record(frozen=False)
-class _Editor:
+class _Editor(Struct):
     document: Document
     dialect: Dialect
     lines: Lines

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import NamedTuple, Protocol, TypeAlias
 
-from ftmigrate.record import field, record
+from msgspec import Struct, field
 
 Key: TypeAlias = str | int
 Path: TypeAlias = tuple[Key, ...]
@@ -34,8 +34,7 @@ class Severity(StrEnum):
     INFO = "info"
 
 
-@record
-class Diagnostic:
+class Diagnostic(Struct, frozen=True):
     """One finding about the text itself. `related` is the other place it is about, if any."""
 
     code: str
@@ -53,8 +52,7 @@ class DocumentError(Exception):
         self.diagnostic = diagnostic
 
 
-@record
-class Unresolved:
+class Unresolved(Struct, frozen=True):
     """A value that only the run itself knows (an environment variable, a resolver, `???`): its expression's text."""
 
     expression: str
@@ -70,8 +68,7 @@ class Place(NamedTuple):
     position: Position
 
 
-@record
-class Launched:
+class Launched(Struct, frozen=True):
     """What the command that starts a run says beside its config; None where it does not tell."""
 
     command: str
@@ -104,8 +101,7 @@ class Stands(Protocol):
     def comment(self) -> str | None: ...
 
 
-@record
-class Nowhere:
+class Nowhere(Struct, frozen=True):
     """What stands in no text; an override may have a key there."""
 
     raw: str = ""
@@ -146,8 +142,7 @@ class Leaf(NamedTuple):
         return self.stands.comment
 
 
-@record
-class Document:
+class Document(Struct, frozen=True):
     """A parsed file: the tree as the framework sees it, and its leaves in the order of the text.
 
     `header` holds the comment lines before the first key (without `#`); `warnings` are findings that do not

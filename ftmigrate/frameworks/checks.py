@@ -11,8 +11,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
+from msgspec import Struct
+
 from ftmigrate.document.model import Path, Unresolved
-from ftmigrate.record import record
 
 MAPPINGS = (dict, Mapping)
 """For `isinstance`, which finds out much faster that a value is a dict."""
@@ -33,8 +34,7 @@ class View(Protocol):
 Predicate: TypeAlias = Callable[[View], bool]
 
 
-@record
-class Condition:
+class Condition(Struct, frozen=True):
     """Whether something holds of a config; `keys` are those it looks at, the most telling first."""
 
     holds: Predicate
@@ -224,8 +224,7 @@ def gate(condition: Condition, empty: View) -> frozenset[str] | None:
     return None if condition.holds(traced) else frozenset(traced.asked)
 
 
-@record
-class Repair:
+class Repair(Struct, frozen=True):
     """What an edit would do about it: give a key a value, or take it away. `safe`: nobody could mean anything else."""
 
     key: str
@@ -242,8 +241,7 @@ def drop(key: str) -> Repair:
     return Repair(key, remove=True)
 
 
-@record
-class Check:
+class Check(Struct, frozen=True):
     """One way in which the framework's check `source` refuses a config, or warns of it.
 
     `message` says what was found, what would be legal and how to repair it; `{key}` in it stands for the key's value.
@@ -275,16 +273,14 @@ def _shown(view: View, key: str) -> str:
         return "…"
 
 
-@record
-class Rewrite:
+class Rewrite(Struct, frozen=True):
     """What the framework's check `source` changes in a config before later checks see it."""
 
     source: str
     apply: Callable[[dict[str, Any]], None]
 
 
-@record
-class Found:
+class Found(Struct, frozen=True):
     """A check that a config does not pass; `paths` are the keys it is about that the config has, the first to point at."""
 
     check: Check

@@ -9,6 +9,8 @@ from functools import cache
 from itertools import pairwise
 from typing import Any
 
+from msgspec import Struct, field
+
 from ftmigrate import schema
 from ftmigrate.document.model import Path, Value, format_path, from_tree
 from ftmigrate.frameworks import registry
@@ -17,15 +19,13 @@ from ftmigrate.frameworks.registry import Framework
 from ftmigrate.frameworks.table import to_path
 from ftmigrate.json_schema.components import Components
 from ftmigrate.json_schema.sections import PLUGIN, Definitions, Sections
-from ftmigrate.record import field, record
 from ftmigrate.schema import COMPONENT, SECTION, Facts, Schema
 
 CONVERTED = ("sft",)
 """Methods whose recipes are held to the whole of it; other recipes' keys are only counted."""
 
 
-@record
-class Place:
+class Place(Struct, frozen=True):
     """A key that a config may hold: where it stands, what the schema says of it, and the document around it."""
 
     path: Path
@@ -62,8 +62,7 @@ def put(root: Any, path: Path, value: Value) -> None:
         root[path[-1]] = value
 
 
-@record
-class Holds:
+class Holds(Struct, frozen=True):
     """The keys that configs of one framework at one version may hold."""
 
     framework: Framework

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from msgspec import Struct
+
 from ftmigrate.document.model import Position, Unresolved
-from ftmigrate.record import record
 from ftmigrate.scripts.shell import Argument
 
 
-@record
-class Launch:
+class Launch(Struct, frozen=True):
     """A launch command as its framework reads it.
 
     config is a path or the name of a config that the framework ships. world_size is the number of processes on all

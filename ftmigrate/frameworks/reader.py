@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from msgspec import Struct, field
+
 from ftmigrate.document.model import Document, Key, Leaf, Path, Source, Unresolved, Value, format_path
 from ftmigrate.frameworks.table import (
     ABSENT,
@@ -24,14 +26,12 @@ from ftmigrate.frameworks.table import (
     matches,
     to_path,
 )
-from ftmigrate.record import field, record
 from ftmigrate.run import vocabulary
 from ftmigrate.run.model import NOT_APPLICABLE, Claim, ClaimKind, Origin, Run, Setting, Symbol
 from ftmigrate.run.source import Decoded
 
 
-@record
-class Context:
+class Context(Struct, frozen=True):
     """What describes the run besides the file: told recipe, world size, number of rows, number of machines.
 
     stem: the name of the file that is written but for its ending, after which is named what stands beside it.
@@ -44,8 +44,7 @@ class Context:
     stem: str = ""
 
 
-@record(frozen=False)
-class Reader:
+class Reader(Struct):
     """One reading of one document. Entries' functions see it as their view."""
 
     table: Table

@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from msgspec import Struct, field
+
 from ftmigrate import schema
-from ftmigrate.record import field, record
 
 if TYPE_CHECKING:
     from ftmigrate.document.edit import Edit
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
 ENTRY_POINTS = "ftmigrate.frameworks"
 
 
-@record
-class Command:
+class Command(Struct, frozen=True):
     """A command the user runs; `purpose` completes "to …"."""
 
     purpose: str
@@ -36,8 +36,7 @@ Editor: TypeAlias = (
 )
 
 
-@record
-class Framework:
+class Framework(Struct, frozen=True):
     """What the core needs of a framework.
 
     parse reads a file as the framework itself loads it. table gives its table at a version. detect scores how sure it

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+from msgspec import Struct, field
+from msgspec.structs import force_setattr, replace
+
 from ftmigrate.document.model import Document, Path, Unresolved, Value, format_path
-from ftmigrate.record import field, record, replace
 from ftmigrate.run.conditions import Condition, View
 from ftmigrate.run.model import Claim, Run
 from ftmigrate.run.source import Decoded
@@ -52,8 +54,7 @@ def plain(value: object) -> Value:
     raise CannotSay(f"{value} cannot be written into a config")
 
 
-@record
-class Codec:
+class Codec(Struct, frozen=True):
     """What the framework makes of a key's value, and the value that gives a wanted meaning.
 
     decode never fails on a value the schema allows; encode raises CannotSay, or gives what comes nearest. `words` tells an adapted value's reader
@@ -122,8 +123,7 @@ def reading(decode: Callable[[Any], object], words: str = "") -> Codec:
     return Codec(lambda value, _: decode(value), encode, words)
 
 
-@record
-class Field:
+class Field(Struct, frozen=True):
     """One key that says one setting.
 
     absent: the setting's value when the key is not there (SCHEMA: the pinned schema's default, decoded; a callable:
@@ -155,8 +155,7 @@ class Field:
 Keys: TypeAlias = Mapping[str, Value]
 
 
-@record
-class Group:
+class Group(Struct, frozen=True):
     """Several keys that together say several settings.
 
     decode gets the values present and answers each setting with the keys that fed it (an empty tuple: the default; no
@@ -173,8 +172,7 @@ class Group:
     exact_only: bool = False
 
 
-@record
-class Sources:
+class Sources(Struct, frozen=True):
     """The keys that say the list of data sources.
 
     decode answers one mapping of settings per source (setting name without its prefix -> value and leaf paths).
@@ -193,8 +191,7 @@ class Sources:
         return (*self.own, *self.shared)
 
 
-@record
-class Wanted:
+class Wanted(Struct, frozen=True):
     """What the writing of sources may look at besides them.
 
     run: the source's. tokens: what `{bos}` and `{eos}` mean. exact: odd means may be used too. reader: what is planned
@@ -207,15 +204,13 @@ class Wanted:
     reader: Reader
 
 
-@record
-class SourceSetting:
+class SourceSetting(Struct, frozen=True):
     value: object
     leaves: tuple[Path, ...] = ()
     why: str = ""
 
 
-@record
-class Always:
+class Always(Struct, frozen=True):
     """No key says it: the framework always behaves so. `why` names the place in its source."""
 
     setting: str
@@ -230,8 +225,7 @@ class Always:
         return (self.setting,)
 
 
-@record
-class Derived:
+class Derived(Struct, frozen=True):
     """Follows from other settings or from facts beside the keys (header, launch command, local files)."""
 
     settings: tuple[str, ...]
@@ -241,8 +235,7 @@ class Derived:
     keys: tuple[str, ...] = ()
 
 
-@record
-class Missing:
+class Missing(Struct, frozen=True):
     """The framework has no such feature: the setting is off."""
 
     setting: str
@@ -256,8 +249,7 @@ class Missing:
         return (self.setting,)
 
 
-@record
-class Private:
+class Private(Struct, frozen=True):
     """A key with an effect that only this framework has. off: values without effect; reporting: it changes no run."""
 
     key: str
@@ -271,8 +263,7 @@ class Private:
         return (self.key,)
 
 
-@record
-class Unread:
+class Unread(Struct, frozen=True):
     """A key without effect on training, or never read; `why` says which."""
 
     key: str
@@ -284,8 +275,7 @@ class Unread:
         return (self.key,)
 
 
-@record
-class Pending:
+class Pending(Struct, frozen=True):
     """A key of the schema that is not yet answered."""
 
     key: str
@@ -295,15 +285,13 @@ class Pending:
         return (self.key,)
 
 
-@record
-class Heading:
+class Heading(Struct, frozen=True):
     """Not an entry: the keys that follow are written under this heading."""
 
     title: str
 
 
-@record
-class Between:
+class Between(Struct, frozen=True):
     """Not an entry: entries that hold from the release `since` on and before `until` (None: without such an end)."""
 
     since: str | None
@@ -329,8 +317,7 @@ Answer: TypeAlias = "Field | Group | Always | Derived | Missing"
 Entry: TypeAlias = "Field | Group | Sources | Always | Derived | Missing | Private | Unread | Pending | Heading"
 
 
-@record
-class Table:
+class Table(Struct, frozen=True):
     """A framework's table at one version.
 
     null_is_absent: what an empty key means unless an entry says otherwise. header: comment lines that the reader looks
@@ -363,7 +350,7 @@ class Table:
             if isinstance(entry, Field | Group | Always | Derived | Missing):
                 for setting in entry.settings:
                     found.setdefault(setting, []).append(entry)
-        object.__setattr__(self, "by_setting", {setting: tuple(entries) for setting, entries in found.items()})
+        force_setattr(self, "by_setting", {setting: tuple(entries) for setting, entries in found.items()})
 
     @property
     def sources(self) -> Sources:

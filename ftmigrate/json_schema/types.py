@@ -6,7 +6,8 @@ import ast
 from collections.abc import Callable, Collection, Iterable
 from typing import Any, TypeAlias
 
-from ftmigrate.record import record
+from msgspec import Struct
+
 from ftmigrate.schema import Facts, Layout
 
 Json: TypeAlias = dict[str, Any]
@@ -28,8 +29,7 @@ _UNSAYABLE = {"torch.Tensor", "torch.Generator"}  # no file can give one: no alt
 _FALSY: list[Any] = [None, False, 0, "", [], {}]
 
 
-@record
-class Types:
+class Types(Struct, frozen=True):
     """Translates facts. `models` are the sections that a type may name, `refer` gives the reference to some of them."""
 
     layout: Layout

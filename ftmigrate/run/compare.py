@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from enum import IntEnum
 
+from msgspec import Struct
+
 from ftmigrate.document.model import Unresolved
-from ftmigrate.record import record
 from ftmigrate.run import likeness, vocabulary
 from ftmigrate.run.columns import outside
 from ftmigrate.run.display import to_text
@@ -34,8 +35,7 @@ _START = "2.4e-5 in the loss and 1.5e-3 in the gradient norm of a measured run"
 LOSSES = (Verdict.APPROXIMATE, Verdict.DROPPED, Verdict.MANUAL)
 
 
-@record
-class Comparison:
+class Comparison(Struct, frozen=True):
     """One setting in two runs. `difference` is None where both mean the same."""
 
     path: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from ftmigrate.record import record
+from msgspec import Struct
 
 
 class View(Protocol):
@@ -19,8 +19,7 @@ class View(Protocol):
     def get(self, setting: str) -> object: ...
 
 
-@record
-class Condition:
+class Condition(Struct, frozen=True):
     """`words` completes "applies only when …"; `settings` are those it looks at."""
 
     words: str

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from msgspec import Struct
+
 from ftmigrate.document.model import Unresolved
-from ftmigrate.record import is_record, names
 from ftmigrate.run.model import External, Symbol
 from ftmigrate.run.rendering import Rendering
 from ftmigrate.run.source import Location
@@ -31,8 +32,8 @@ def to_json(value: object) -> Any:
             return [to_json(item) for item in value]
         case set() | frozenset():
             return sorted(to_json(item) for item in value)
-        case _ if is_record(value):
-            found = {name: to_json(getattr(value, name)) for name in names(value)}
+        case _ if isinstance(value, Struct):
+            found = {name: to_json(getattr(value, name)) for name in value.__struct_fields__}
             return {"kind": type(value).__name__.lower(), **found}
         case _:
             return str(value)

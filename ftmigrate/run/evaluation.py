@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from ftmigrate.record import replace
+from msgspec.structs import replace
+
 from ftmigrate.run.rendering import (
     THOUGHT_CLOSES,
     THOUGHT_OPENS,

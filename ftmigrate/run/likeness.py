@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise, takewhile
 from typing import NamedTuple
 
-from ftmigrate.record import replace
+from msgspec.structs import replace
+
 from ftmigrate.run.evaluation import evaluate, merge
 from ftmigrate.run.rendering import (
     Conversation,

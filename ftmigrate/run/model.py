@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 
+from msgspec import Struct, field
+
 from ftmigrate.document.model import Path
-from ftmigrate.record import field, record
 
 
 class Origin(StrEnum):
@@ -32,8 +33,7 @@ class _NotApplicable:
 NOT_APPLICABLE = _NotApplicable()
 
 
-@record
-class External:
+class External(Struct, frozen=True):
     """A fact that stands outside the file (a `config.json`, a tokenizer's own template). Equal references are equal."""
 
     reference: str
@@ -42,8 +42,7 @@ class External:
         return f"from {self.reference}"
 
 
-@record
-class Symbol:
+class Symbol(Struct, frozen=True):
     """A number that the file does not hold (the world size W, the number of machines N)."""
 
     name: str
@@ -63,8 +62,7 @@ class AllLinear(tuple[str, ...]):
     __slots__ = ()
 
 
-@record
-class Setting:
+class Setting(Struct, frozen=True):
     """One setting of one run. `leaves` are the document paths it was read from; `why` grounds a behaviour or default."""
 
     path: str
@@ -86,8 +84,7 @@ class ClaimKind(StrEnum):
     CUSTOM = "custom"
 
 
-@record
-class Claim:
+class Claim(Struct, frozen=True):
     """What a leaf does: for all but SETTING, `why` says it in words."""
 
     kind: ClaimKind
@@ -95,8 +92,7 @@ class Claim:
     settings: tuple[str, ...] = ()
 
 
-@record
-class Run:
+class Run(Struct, frozen=True):
     """A complete run. `claims` has exactly one claim per leaf of the document."""
 
     framework: str

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple, TypeAlias
 
-from ftmigrate.record import field, record
+from msgspec import Struct, field
 
 Row: TypeAlias = Mapping[str, object]
 THOUGHT_OPENS, THOUGHT_CLOSES = "<think>", "</think>"
@@ -27,14 +27,12 @@ class Unrenderable(Exception):
     """The framework itself would refuse or drop such a row (a role it does not know, a missing column)."""
 
 
-@record
-class Text:
+class Text(Struct, frozen=True):
     text: str
     trained: bool = False
 
 
-@record
-class Column:
+class Column(Struct, frozen=True):
     """A column's text. A missing column is an error unless `optional`, then it is empty."""
 
     name: str
@@ -43,8 +41,7 @@ class Column:
     optional: bool = False
 
 
-@record
-class When:
+class When(Struct, frozen=True):
     """One of two alternatives: `then` where the column is there and not empty, else `otherwise`.
 
     `missing`, where given, holds for a row without the column: the column is then an optional one.
@@ -56,15 +53,13 @@ class When:
     missing: tuple[Segment, ...] | None = None
 
 
-@record
-class Refused:
+class Refused(Struct, frozen=True):
     """Where the framework refuses the row; the reason in words."""
 
     reason: str
 
 
-@record
-class Labelled:
+class Labelled(Struct, frozen=True):
     """A list of mappings that hold a stretch of text each, and whether it is trained (`trained`: all are)."""
 
     column: str
@@ -73,8 +68,7 @@ class Labelled:
     trained: bool = False
 
 
-@record
-class Item:
+class Item(Struct, frozen=True):
     """The text of one message of a list column: the one at `index` (-1: the last), under `key`."""
 
     column: str
@@ -83,16 +77,14 @@ class Item:
     trained: bool = False
 
 
-@record
-class Tokens:
+class Tokens(Struct, frozen=True):
     """A row of tokens as they stand in a column; those are trained whose label is the token itself and not -100."""
 
     column: str
     labels: str
 
 
-@record
-class Steps:
+class Steps(Struct, frozen=True):
     """A list of texts, each followed by `separator`, whose end bears the step's label of the column `labels`.
 
     last_only: the last step's label alone counts.
@@ -104,15 +96,13 @@ class Steps:
     last_only: bool = False
 
 
-@record
-class Stripped:
+class Stripped(Struct, frozen=True):
     """Segments whose joined text loses its outer white space (a framework that strips a message's whole content)."""
 
     segments: tuple[Segment, ...]
 
 
-@record
-class TurnFormat:
+class TurnFormat(Struct, frozen=True):
     """What stands around one message's content. strip: True takes outer white space off the content, a string takes
     those characters off its end only. empty_footer: the footer behind an empty content, where it is another.
 
@@ -127,8 +117,7 @@ class TurnFormat:
     thinking: str = ""
 
 
-@record
-class ChatFormat:
+class ChatFormat(Struct, frozen=True):
     """A chat template's turn structure.
 
     prefix, suffix: text once around the conversation (BOS, EOS). roles: the turn format per role; a role not named is
@@ -174,8 +163,7 @@ class Ends(NamedTuple):
     turns: str = "turn"
 
 
-@record
-class Loss:
+class Loss(Struct, frozen=True):
     """Which parts of a conversation are trained.
 
     roles: those whose turns are trained. header, footer: whether the text around a trained turn's content is trained
@@ -199,16 +187,14 @@ class Loss:
     lead: bool = False
 
 
-@record
-class Turn:
+class Turn(Struct, frozen=True):
     """A message that a dataset builder makes from the row's columns."""
 
     role: str
     content: tuple[Segment, ...]
 
 
-@record
-class Conversation:
+class Conversation(Struct, frozen=True):
     """Messages in a chat format.
 
     Either `turns` (built from columns), or the messages stand in the row under `column` as a list of mappings with
@@ -248,8 +234,7 @@ Segment: TypeAlias = "Text | Column | When | Refused | Labelled | Item | Tokens 
 Listed: TypeAlias = "Conversation | Labelled | Item | Tokens | Steps"
 
 
-@record
-class Rendering:
+class Rendering(Struct, frozen=True):
     """segments in order; `note` names the construct in the user's words (`alpaca prompt in the llama3 chat format`)."""
 
     segments: tuple[Segment, ...]

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from ftmigrate.record import record
+from msgspec import Struct
+
 from ftmigrate.run.columns import column_names
 from ftmigrate.run.model import NOT_APPLICABLE
 from ftmigrate.run.rendering import Rendering
 
 
-@record
-class Location:
+class Location(Struct, frozen=True):
     """Where rows come from.
 
     path: a hub dataset id, or a local file or directory. format: the loader of local files (json, csv, text, parquet,

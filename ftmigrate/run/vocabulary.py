@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from ftmigrate.record import record
+from msgspec import Struct
+
 from ftmigrate.run.conditions import Condition, is_, is_not
 from ftmigrate.run.likeness import Difference, compare
 from ftmigrate.run.methods import PAIRED, POLICY, PREFERENCE, REFERRED, SUPERVISED, WEIGHTED
@@ -16,8 +17,7 @@ from ftmigrate.run.sample_rows import PADDED, PLAIN, TRAILING
 SOURCE_PREFIX = "data.sources[]."
 
 
-@record
-class Spec:
+class Spec(Struct, frozen=True):
     """One setting.
 
     type and unit describe its values, meaning says what it does. effect: what a difference changes: training (which

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import TypeAlias
 
-from ftmigrate.record import record
+from msgspec import Struct
+
 from ftmigrate.scripts.text import Mapped
 
 _BLANK = " \t\r"
@@ -27,8 +28,7 @@ class Kind(Enum):
     EXPRESSION = "expression"
 
 
-@record
-class Part:
+class Part(Struct, frozen=True):
     """A stretch of a word. `text` is the literal's value, or the expression as written; `name` is the variable's.
 
     `every`: all items of an array (`${X[@]}`). start and end enclose the text between the quotes, if quoted.
@@ -43,8 +43,7 @@ class Part:
     every: bool = False
 
 
-@record
-class Word:
+class Word(Struct, frozen=True):
     """A word; `items` are those of the array where it is `NAME=(...)`."""
 
     parts: tuple[Part, ...]
@@ -65,14 +64,12 @@ class Word:
         return self.parts[0].text if len(self.parts) == 1 and not self.parts[0].quote and self.literal else ""
 
 
-@record
-class Operator:
+class Operator(Struct, frozen=True):
     text: str
     start: int
 
 
-@record
-class Document:
+class Document(Struct, frozen=True):
     """A here-document: the text between start and end; `raw` where nothing in it is expanded."""
 
     start: int

@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
+from msgspec import Struct, field
+
 from ftmigrate.document.model import Position
 from ftmigrate.document.unknown import is_marked, mark, plain
-from ftmigrate.record import field, record
 from ftmigrate.scripts.lexer import Document, Kind, Lexer, Operator, Part, Word
 from ftmigrate.scripts.text import Mapped, part
 
@@ -28,8 +29,7 @@ _DEPTH = 4
 Known = str | tuple[str, ...] | None
 
 
-@record
-class Argument:
+class Argument(Struct, frozen=True):
     """A word of a command as the shell passes it on, unknown parts marked (ftmigrate.document.unknown)."""
 
     text: str
@@ -41,8 +41,7 @@ class Argument:
         return plain(self.text)
 
 
-@record
-class Command:
+class Command(Struct, frozen=True):
     """A simple command: its words, and the variables set for it alone in front of it."""
 
     words: tuple[Argument, ...]
@@ -50,15 +49,13 @@ class Command:
     position: Position
 
 
-@record(frozen=False)
-class _Item:
+class _Item(Struct):
     words: list[Word]
     ending: str
     document: Document | None = None
 
 
-@record(frozen=False)
-class _Frame:
+class _Frame(Struct):
     """A block that is open, the variables as they were before it, and the names that it has assigned so far."""
 
     kind: str

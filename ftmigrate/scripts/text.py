@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from msgspec import Struct
+
 from ftmigrate.document.model import Position
-from ftmigrate.record import record
 
 
-@record
-class Mapped:
+class Mapped(Struct, frozen=True):
     """`text` and, for each of its characters and its end, the offset in the file; None: the same offsets."""
 
     text: str

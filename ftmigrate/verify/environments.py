@@ -19,7 +19,8 @@ from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 
-from ftmigrate.record import record
+from msgspec import Struct
+
 from ftmigrate.verify import builds, checkouts
 from ftmigrate.verify import probe as client
 from ftmigrate.verify.locks import Lock, LockError, find_lock, newest, read_lock
@@ -42,8 +43,7 @@ class Origin(StrEnum):
     VARIABLE = "variable"
 
 
-@record
-class Environment:
+class Environment(Struct, frozen=True):
     """An interpreter that has a framework. `home` is its folder in the cache, None for one named by a variable."""
 
     framework: str

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from msgspec import Struct
+
 from ftmigrate.document.model import Path as KeyPath
 from ftmigrate.document.model import format_path
-from ftmigrate.record import record
 from ftmigrate.verify.probe import Probe
 
 
@@ -30,8 +31,7 @@ class Lost(NamedTuple):
     resolved: object
 
 
-@record
-class LoadReport:
+class LoadReport(Struct, frozen=True):
     """What the framework's loader made of a file. `accepted` says nothing of `lost`: both must be looked at."""
 
     accepted: bool

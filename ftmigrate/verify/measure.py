@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ftmigrate.record import record
+from msgspec import Struct
+
 from ftmigrate.run.model import Run
 from ftmigrate.verify import real_model, rows, tiny_model, trial
 from ftmigrate.verify.probe import Probe
@@ -27,8 +28,7 @@ _MOST_ROWS = 4096
 _SPREAD = 0.02
 
 
-@record
-class Device:
+class Device(Struct, frozen=True):
     name: str = "cuda"
     steps: int = 20
 

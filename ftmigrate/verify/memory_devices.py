@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from ftmigrate.run.model import Run
 
@@ -36,8 +37,7 @@ class NotDivided(Exception):
     """How the parts are spread over the devices is not known; the text says what is missing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Division:
+class Division(Struct, frozen=True):
     """strategy and stage: how parts are shared; devices: among how many."""
 
     strategy: str

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from ftmigrate.frameworks.registry import Framework
 from ftmigrate.run.compare import Comparison, losses
@@ -53,8 +54,7 @@ class NotTraced(Exception):
     """No figure can be given; the text says why and what would help."""
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(Struct, frozen=True):
     """One side: the tree as the probe gets it, and our reading of it."""
 
     tree: Mapping[str, Any]
@@ -64,8 +64,7 @@ class Config:
     near: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(Struct, frozen=True):
     """row_length: tokens of a row that is not packed. all_layers: trace them all beside the extrapolation."""
 
     row_length: int | None = None
@@ -73,8 +72,7 @@ class Options:
     say: Callable[[str], None] = lambda _: None
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
+class Estimate(Struct, frozen=True):
     """The peak of one device: bytes by part, in the phase where the sum is largest."""
 
     split: Mapping[str, float]
@@ -135,8 +133,7 @@ def estimate(config: Config, probe: Probe, options: Options) -> Estimate:
     return _divided(used, divided, few, count, Shape(rows, length, tuple(notes)), measured)
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(Struct, frozen=True):
     rows: int
     length: int
     notes: tuple[str, ...]

@@ -10,10 +10,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from msgspec import Struct
+from msgspec.structs import replace
+
 from ftmigrate.document.model import Document
 from ftmigrate.document.model import Path as KeyPath
 from ftmigrate.frameworks.registry import Framework
-from ftmigrate.record import record, replace
 from ftmigrate.run import vocabulary
 from ftmigrate.run.compare import Comparison, Verdict, losses
 from ftmigrate.run.model import Run
@@ -44,8 +46,7 @@ PART = 0.1
 Say = Callable[[str], None]
 
 
-@record
-class Config:
+class Config(Struct, frozen=True):
     """One side: what it is, and how it is read."""
 
     document: Document
@@ -54,8 +55,7 @@ class Config:
     version: str
 
 
-@record
-class Options:
+class Options(Struct, frozen=True):
     steps: int = STEPS
     rows: int = rows.COUNT
     explain: bool = True

@@ -7,17 +7,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from msgspec import Struct
+
 from ftmigrate.document.model import Document
 from ftmigrate.frameworks.registry import Framework
-from ftmigrate.record import record
 from ftmigrate.run.model import Run
 from ftmigrate.verify import architectures, rows, tiny_model, tiny_tokenizer, trial
 
 SECONDS = 900.0
 
 
-@record
-class Real:
+class Real(Struct, frozen=True):
     """A config.json, the family whose tokenizer goes with it, where it is from, in the user's words, and its sizes by
     the names of `tiny_model.sizes` (None for an architecture of no such family).
     """

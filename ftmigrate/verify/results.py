@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
-from ftmigrate.record import field, record
+from msgspec import Struct, field
 
 ALONE = ("schema", "load")
 """The levels that look at one file only."""
@@ -28,8 +28,7 @@ class Outcome(StrEnum):
     NOT_RUN = "could not run"
 
 
-@record
-class Difference:
+class Difference(Struct, frozen=True):
     """Where the two sides differ: what was seen, and the setting of the vocabulary that explains it.
 
     told: whether our reading of the two files says so too. confirmed: whether the difference was seen to go when only
@@ -51,8 +50,7 @@ class Difference:
         return {"setting": self.setting, "text": self.text, "told": self.told, "confirmed": self.confirmed}
 
 
-@record
-class Result:
+class Result(Struct, frozen=True):
     """What one level found; `details` in the user's words, `data` what a page draws."""
 
     level: str

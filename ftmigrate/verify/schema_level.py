@@ -10,11 +10,12 @@ from difflib import get_close_matches
 from functools import cache
 from typing import Any, Literal, NamedTuple, Protocol
 
+from msgspec import Struct
+
 from ftmigrate import json_schema, schema
 from ftmigrate.document.model import Path, Unresolved, format_path
 from ftmigrate.frameworks import registry
 from ftmigrate.json_schema import Json
-from ftmigrate.record import record
 
 _LIMITS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minLength", "minItems", "maxItems")
 Kind = Literal["value", "missing", "unknown"]
@@ -80,8 +81,7 @@ def _checker(framework: str, version: str, recipe: str | None) -> _Checker:
     return _Checker(json_schema.export(schema.load(framework, version), layout, recipe=recipe, annotated=True))
 
 
-@record
-class _Keys:
+class _Keys(Struct, frozen=True):
     """What is known of a mapping's keys: their schemas, and whether others are taken too, or refused."""
 
     known: dict[str, list[Json]]

@@ -15,7 +15,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ftmigrate.record import field, record
+from msgspec import Struct, field
+
 from ftmigrate.verify import tiny_tokenizer
 
 SEED = 1
@@ -23,8 +24,7 @@ SPREAD = 0.06
 """Standard deviation of the weights: wide, so that a wrong setting tells within a few steps."""
 
 
-@record
-class Family:
+class Family(Struct, frozen=True):
     """What of an architecture is not a size. `config` are further keys of its config.json."""
 
     architecture: str

@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from msgspec import Struct
+
 from ftmigrate.document.model import Document, Unresolved
 from ftmigrate.frameworks import registry
-from ftmigrate.record import record
 from ftmigrate.run.model import Run
 from ftmigrate.verify import rows, tiny_model
 from ftmigrate.verify.probe import Probe
@@ -23,8 +24,7 @@ class TrialFailed(Exception):
     """The framework's program ended with an error, or the trial cannot be set up; the text says where and why."""
 
 
-@record
-class Side:
+class Side(Struct, frozen=True):
     """One config of a comparison with the probe of its framework."""
 
     document: Document
@@ -38,8 +38,7 @@ class Side:
         return run_trial(self.probe, plain(self.document.tree), self.run.recipe, level, workplace, **more)
 
 
-@record
-class Workplace:
+class Workplace(Struct, frozen=True):
     """The tiny model and the rows that all sides of a comparison share."""
 
     folder: Path

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from msgspec.structs import replace
+
 from ftmigrate.document.model import Value
 from ftmigrate.frameworks.axolotl import jinja
 from ftmigrate.frameworks.axolotl.entries import ROLE_NAMES, decode
 from ftmigrate.frameworks.axolotl.formats import formats
 from ftmigrate.frameworks.axolotl.prompts import TYPES
 from ftmigrate.frameworks.axolotl.strategies import SPECIAL
-from ftmigrate.record import replace
 from ftmigrate.run.closeness import weight
 from ftmigrate.run.columns import columns
 from ftmigrate.run.likeness import compare, outcomes

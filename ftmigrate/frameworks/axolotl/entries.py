@@ -20,6 +20,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from msgspec.structs import replace
+
 from ftmigrate.document.model import Unresolved, Value
 from ftmigrate.frameworks.axolotl import exact_rows, forms
 from ftmigrate.frameworks.axolotl.companion import ROWS_KEY, is_rows_type
@@ -35,7 +37,6 @@ from ftmigrate.frameworks.axolotl.strategies import (
     prompt_rendering,
     reflection_rendering,
 )
-from ftmigrate.record import replace
 from ftmigrate.run.likeness import with_tokens
 from ftmigrate.run.rendering import Column, Conversation, Ends, Labelled, Loss, Rendering, Text, Tokens
 from ftmigrate.run.source import Decoded

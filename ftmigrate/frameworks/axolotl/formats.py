@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from functools import cache
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from ftmigrate.frameworks.axolotl.chat_templates import Structure, catalogue
-from ftmigrate.record import replace
 from ftmigrate.run.rendering import ChatFormat, TurnFormat
 
 GLUED = "inside first user turn"

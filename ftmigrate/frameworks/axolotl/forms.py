@@ -19,13 +19,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from msgspec.structs import replace
+
 from ftmigrate.document.model import Unresolved, Value
 from ftmigrate.frameworks.axolotl import pairs
 from ftmigrate.frameworks.axolotl.places import decode_place
 from ftmigrate.frameworks.axolotl.reading import Entry
 from ftmigrate.frameworks.axolotl.shapes import Shape, shape_of
 from ftmigrate.frameworks.axolotl.strategies import Undecodable
-from ftmigrate.record import replace
 from ftmigrate.run.likeness import with_tokens
 from ftmigrate.run.rendering import (
     ChatFormat,

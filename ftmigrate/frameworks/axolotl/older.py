@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from msgspec import Struct
+
 from ftmigrate import schema
 from ftmigrate.document.model import Value
 from ftmigrate.frameworks.reader import Reader
 from ftmigrate.frameworks.table import ABSENT, Between, Entry, Field, Group, Keys, Private, Unread, reading
-from ftmigrate.record import record
 from ftmigrate.run.conditions import Condition, is_
 from ftmigrate.run.methods import SUPERVISED
 from ftmigrate.run.source import Decoded
@@ -186,8 +187,7 @@ REFUSED: tuple[Entry | Between, ...] = (
 # --- what a version does not take together ----------------------------------------------------------------------
 
 
-@record
-class Objection:
+class Objection(Struct, frozen=True):
     """From a release on, a key is refused with what else the config says. value: only this one is."""
 
     since: str
@@ -232,8 +232,7 @@ def objects(reader: Reader) -> Mapping[str, str]:
     }
 
 
-@record
-class Refusal:
+class Refusal(Struct, frozen=True):
     """From a release on, what a config says as a whole is refused; why, and the nearest thing."""
 
     since: str

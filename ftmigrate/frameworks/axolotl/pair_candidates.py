@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from msgspec.structs import replace
+
 from ftmigrate import schema
 from ftmigrate.document.model import Value
 from ftmigrate.frameworks.axolotl import jinja, pairs
 from ftmigrate.frameworks.axolotl.candidates import Entry, Proposal, Tokens, _end_token, _flat, _format, _joined
 from ftmigrate.frameworks.axolotl.entries import decode
 from ftmigrate.frameworks.axolotl.formats import formats
-from ftmigrate.record import replace
 from ftmigrate.run.columns import columns
 from ftmigrate.run.rendering import ChatFormat, Column, Conversation, Rendering, Segment, Text
 

@@ -19,8 +19,9 @@ from collections.abc import Mapping
 from string import Formatter
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from ftmigrate.frameworks.axolotl.strategies import Undecodable
-from ftmigrate.record import replace
 from ftmigrate.run.rendering import ChatFormat, Column, Conversation, Item, Loss, Segment, Text, TurnFormat, When
 
 KEYS = ("path", "split", "type", "data_files", "revision", "field_messages", "field_chosen", "field_rejected")

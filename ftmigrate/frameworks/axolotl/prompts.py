@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from ftmigrate.record import field, record, replace
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 
 class Style(NamedTuple):
@@ -75,8 +76,7 @@ _UNKNOWN = (
 )
 
 
-@record
-class PromptType:
+class PromptType(Struct, frozen=True):
     """One named type.
 
     instruction, reply: format strings over columns. input, system_column: a column or "". input_required: whether a
@@ -168,8 +168,7 @@ TYPES: Mapping[str, PromptType] = {
 }
 
 
-@record
-class Reflection:
+class Reflection(Struct, frozen=True):
     """The `reflection` types: the prompts, and the reply where output, reflection and corrected are all filled."""
 
     prompt: Style

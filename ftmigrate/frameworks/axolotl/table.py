@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from functools import cache, partial
 from typing import Any
 
+from msgspec.structs import replace
+
 from ftmigrate import schema
 from ftmigrate.document.model import Path, Value
 from ftmigrate.frameworks.axolotl import companion, deepspeed, exact, methods, older, proofs, sources
@@ -39,7 +41,6 @@ from ftmigrate.frameworks.table import (
     proven,
     reading,
 )
-from ftmigrate.record import replace
 from ftmigrate.run.conditions import Condition, View, both, is_, is_not
 from ftmigrate.run.methods import POLICY, PREFERENCE, SUPERVISED
 from ftmigrate.run.model import ALL_LINEAR, NODES, WORLD_SIZE, Claim, ClaimKind, External, Symbol

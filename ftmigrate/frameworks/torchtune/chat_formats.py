@@ -13,17 +13,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from msgspec import Struct, field
+from msgspec.structs import replace
+
 from ftmigrate import schema
 from ftmigrate.document.model import Unresolved, Value
 from ftmigrate.frameworks.torchtune.older import before
-from ftmigrate.record import field, record, replace
 from ftmigrate.run.rendering import ChatFormat, Loss, TurnFormat
 
 MAIN = "main"
 
 
-@record
-class TokenizerFormat:
+class TokenizerFormat(Struct, frozen=True):
     """chat, loss: how messages become text without a prompt template, and how BOS and EOS are masked.
 
     item_strip: what each part of a message (a template's text, the content) loses; as TurnFormat.strip.
@@ -48,8 +49,7 @@ class TokenizerFormat:
         return {"bos": self.bos, "eos": self.eos}
 
 
-@record
-class Template:
+class Template(Struct, frozen=True):
     """A prompt template: text before and after the content, by role; a role not named is left as it is.
 
     refused: roles that raise an error. system_in_every_user: the system message is no message of its own but stands,

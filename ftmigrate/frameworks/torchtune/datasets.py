@@ -10,6 +10,9 @@ import re
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 
+from msgspec import Struct, field
+from msgspec.structs import replace
+
 from ftmigrate import schema
 from ftmigrate.document.model import Unresolved, Value, format_path, walk
 from ftmigrate.frameworks.torchtune.chat_formats import (
@@ -21,7 +24,6 @@ from ftmigrate.frameworks.torchtune.chat_formats import (
 )
 from ftmigrate.frameworks.torchtune.older import before
 from ftmigrate.memo import remember
-from ftmigrate.record import field, record, replace
 from ftmigrate.run.display import to_text
 from ftmigrate.run.rendering import Column, Conversation, Loss, Rendering, Segment, Text, Turn, When
 from ftmigrate.run.source import Decoded, Location
@@ -41,8 +43,7 @@ class Kind(StrEnum):
     MULTIMODAL = "images and text"
 
 
-@record
-class Builder:
+class Builder(Struct, frozen=True):
     """What a builder's code fixes.
 
     columns: the names that column_map maps, with the columns they stand for without it (for plain text: the column).
@@ -289,8 +290,7 @@ def _alpaca_prompt(instruction: str, given: str) -> tuple[Segment, ...]:
     )
 
 
-@record
-class _Reader:
+class _Reader(Struct, frozen=True):
     builder: Builder
     args: Mapping[str, Value]
     given: Mapping[str, Value]

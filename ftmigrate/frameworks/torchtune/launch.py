@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from posixpath import basename
 
+from msgspec import Struct, field
+
 from ftmigrate.document.model import Unresolved
 from ftmigrate.document.unknown import is_marked
 from ftmigrate.frameworks.launch import Launch
 from ftmigrate.frameworks.torchtune.recipes import METHODS
-from ftmigrate.record import field, record
 from ftmigrate.scripts.shell import Argument, Command
 
 # torchrun's options by whether a value follows; `-` and `_` are the same, and a beginning that is unique will do
@@ -31,8 +32,7 @@ _PRINTING = ("echo", "printf", "man", "which", "grep", "alias")
 _SUBCOMMANDS = ("torchtune._cli.tune", "torchtune._cli.tune:main")
 
 
-@record(frozen=False)
-class _Options:
+class _Options(Struct):
     """torchrun's options in front of the recipe."""
 
     given: dict[str, Argument | None] = field(default_factory=dict)

@@ -14,19 +14,19 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from msgspec import Struct, field
+
 from ftmigrate import schema
 from ftmigrate.document.model import Value
 from ftmigrate.frameworks.table import CannotSay
 from ftmigrate.frameworks.torchtune import catalogue
-from ftmigrate.record import field, record
 
 MODELS = "torchtune.models."
 VERSION = "0.6.1"
 _HF = "torchtune.training.FullModelHFCheckpointer"
 
 
-@record
-class Layout:
+class Layout(Struct, frozen=True):
     """What goes with the builders of one package: the tokenizer with its files below the checkpoint directory."""
 
     tokenizer: str
@@ -34,8 +34,7 @@ class Layout:
     model_type: str
 
 
-@record
-class Known:
+class Known(Struct, frozen=True):
     """A model that can be built.
 
     builder: `package.name` of the plain builder. sizes: what a general builder must be told. weights: the checkpoint's

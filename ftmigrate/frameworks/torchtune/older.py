@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from msgspec import Struct, field
+from msgspec.structs import replace
+
 from ftmigrate import schema
 from ftmigrate.document.model import Unresolved, Value
-from ftmigrate.record import field, record, replace
 from ftmigrate.run.source import Decoded
 
 RENAMED: tuple[tuple[str, str, str], ...] = (
@@ -65,8 +67,7 @@ _SPLIT = ("alpaca_dataset", "alpaca_cleaned_dataset", "grammar_dataset", "samsum
 _CONVERSATIONS = {"sharegpt": "conversations", "openai": "messages"}
 
 
-@record
-class Form:
+class Form(Struct, frozen=True):
     """A dataset as later builders put it.
 
     around: text before and after the input column. telling: arguments of the old form that feed the text besides.

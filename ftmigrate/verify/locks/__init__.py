@@ -12,7 +12,8 @@ import hashlib
 import re
 from pathlib import Path
 
-from ftmigrate.record import record
+from msgspec import Struct
+
 from ftmigrate.verify.probe import framework_directory
 
 NAME = re.compile(r"(?P<framework>[a-z0-9_]+)-(?P<version>[^-]+)-(?P<level>[a-z]+)\.txt")
@@ -22,8 +23,7 @@ class LockError(Exception):
     """There is no lock for what is asked, or it cannot be read."""
 
 
-@record
-class Lock:
+class Lock(Struct, frozen=True):
     framework: str
     version: str
     level: str

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
+from msgspec import Struct
+
 from ftmigrate import schema
 from ftmigrate.document.model import Unresolved
 from ftmigrate.frameworks.axolotl.validators import data, model, plugins, runs, training
@@ -17,7 +19,6 @@ from ftmigrate.frameworks.axolotl.validators.model import ADAPTERS
 from ftmigrate.frameworks.axolotl.validators.rewrites import PREPARED, REWRITES
 from ftmigrate.frameworks.axolotl.validators.settled import Settled
 from ftmigrate.frameworks.checks import Check, Found, Plain, Rewrite, find, gate
-from ftmigrate.record import record
 
 SCHEMA = "schema"
 CHECKS: tuple[Check, ...] = (*data.CHECKS, *training.CHECKS, *model.CHECKS, *runs.CHECKS, *plugins.CHECKS)
@@ -70,8 +71,7 @@ PARTLY = {
 """What validators with rows look for on the machine besides."""
 
 
-@record
-class Step:
+class Step(Struct, frozen=True):
     """A validator with what is known of it."""
 
     name: str
@@ -143,8 +143,7 @@ class Noted(dict[str, Any]):
         self.touched.add(key)
 
 
-@record
-class Setting:
+class Setting(Struct, frozen=True):
     """What is the same for all configs of a release with the same plugins."""
 
     version: str
