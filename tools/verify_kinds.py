@@ -25,7 +25,7 @@ from ftmigrate import api  # noqa: E402
 from ftmigrate.frameworks import registry  # noqa: E402
 from ftmigrate.frameworks.reader import Context  # noqa: E402
 from ftmigrate.verify import environments, rows  # noqa: E402
-from ftmigrate.verify.pair import Config, Options, Pair, compare  # noqa: E402
+from ftmigrate.verify.pair import Config, Options, Pair  # noqa: E402
 from ftmigrate.verify.probe import Probe  # noqa: E402
 from ftmigrate.verify.results import PAIRED, Outcome, Result  # noqa: E402
 from ftmigrate.verify.train_level import gap  # noqa: E402
