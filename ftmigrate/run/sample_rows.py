@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from ftmigrate.record import replace
 from ftmigrate.run.columns import columns, optional_columns
 from ftmigrate.run.rendering import (
     THOUGHT_CLOSES,
@@ -54,6 +55,8 @@ def samples(*renderings: Rendering) -> list[Sample]:
                 names[name] = talk
             elif talk is None and _takes_text(names[name], name):
                 names[name] = None
+    said = dict(names)
+    names = {name: _known_to_all(name, talk, renderings) for name, talk in names.items()}
     text = [name for name, talk in names.items() if talk is None]
     full: dict[str, object] = {name: f"<{name} 1>\nline two" for name in text}
     talks = {name: talk for name, talk in names.items() if talk is not None}
@@ -71,12 +74,30 @@ def samples(*renderings: Rendering) -> list[Sample]:
             for name, talk in talks.items()
         }
         out.append(Sample(kind, padded))
+    other = {
+        name: _talk(talk, name, _TALKS[0], last=name if len(talks) > 1 else "")
+        for name, talk in said.items()
+        if talk is not None and talk != names[name]
+    }
+    if other:
+        out.append(Sample("other names of roles", {**out[0].row, **other}))
     if any(_thinks(rendering.segments) for rendering in renderings):
         out += [Sample("thoughts", _thoughtful(sample.row, talks)) for sample in out[:3:2]]
     out += [Sample(f"empty {name}", {**out[0].row, name: ""}) for name in text]
     extra = optional_columns(renderings[0].segments) - set(names) if renderings else set()
     out += [Sample(f"with {name}", {**out[0].row, name: f"<{name} 1>\nline two"}) for name in sorted(extra)]
     return out
+
+
+def _known_to_all(name: str, talk: Listed | None, renderings: Sequence[Rendering]) -> Listed | None:
+    """How a column is filled: with those names of roles that all of its readers know, where there is one for each role."""
+    if not isinstance(talk, Conversation):
+        return talk
+    readers = [columns(rendering.segments).get(name) for rendering in renderings]
+    known = [one.roles for one in readers if isinstance(one, Conversation)]
+    roles = {word: role for word, role in talk.roles.items() if all(one.get(word) == role for one in known)}
+    needed = {role for turns in _TALKS for role in turns} & set(talk.roles.values())
+    return replace(talk, roles=roles) if roles != talk.roles and needed <= set(roles.values()) else talk
 
 
 def _thinks(segments: Sequence[Segment]) -> bool:
