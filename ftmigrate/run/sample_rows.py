@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from ftmigrate.record import replace
+from msgspec.structs import replace
+
 from ftmigrate.run.columns import columns, optional_columns
 from ftmigrate.run.rendering import (
     THOUGHT_CLOSES,
