@@ -60,6 +60,7 @@ SEEN: tuple[str, ...] = (
     "memory.chunked_loss",
     "method.name",
     "model.quantization",
+    "model.trainable",
     "optimizer.beta1",
     "optimizer.beta2",
     "optimizer.epsilon",
