@@ -71,7 +71,7 @@ class Traced:
         if any("liger" in key and key not in _FUSED_LOSS for key in given):
             notes.append("Liger's other kernels are traced as plain layers, which keep more")
         if self._upcast(cfg):
-            notes.append("in mixed precision, accelerate keeps trained weights in fp32 once FSDP has sharded them")
+            notes.append("in mixed precision, accelerate keeps trained weights in fp32 once FSDP 1 has sharded them")
         if given.get("torch_compile"):
             notes.append("layers are traced as they are not compiled, which keeps more")
         if given.get("activation_offloading"):
@@ -79,8 +79,16 @@ class Traced:
         return notes
 
     def _upcast(self, cfg: Any) -> bool:
-        """Whether sharded training keeps trained weights in fp32, as accelerate has it in mixed precision."""
-        return bool(self.sharded and (cfg.bf16 or cfg.bfloat16 or cfg.fp16) and not cfg.load_in_4bit)
+        """Whether sharded training keeps trained weights in fp32, as accelerate has it in mixed precision. Under FSDP 2
+        it does not: Axolotl's own function takes the place of accelerate's (monkeypatch/accelerate/fsdp2.py).
+        """
+        first = str(cfg.fsdp_version or (1 if self._has_first() else 2)) == "1"
+        return bool(self.sharded and first and (cfg.bf16 or cfg.bfloat16 or cfg.fp16) and not cfg.load_in_4bit)
+
+    def _has_first(self) -> bool:
+        """Whether this release has FSDP 1, which a config gets that names no version: up to 0.19."""
+        release = import_module("importlib.metadata").version("axolotl").split(".")
+        return (int(release[0]), int(release[1])) < (0, 20)
 
     def _architecture(self) -> tuple[int, int]:
         """The model's config.json with as many layers as wanted."""
