@@ -68,7 +68,7 @@ def run(case: Case, device: Device) -> list[Result]:
     document = framework.parse(text.encode(), "made.yaml", ())
     source = Config(loaded.document, before, loaded.framework, loaded.version)
     target = Config(document, made.target, framework, TARGET[1])
-    return compare(source, target, LEVELS, Options(say=_say, device=device))
+    return compare(source, target, LEVELS, Options(rows=size, say=_say, device=device))
 
 
 def _say(line: str) -> None:

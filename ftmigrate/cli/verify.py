@@ -121,7 +121,10 @@ def memory(
     def say(line: str) -> None:
         print(line, file=sys.stderr)
 
-    configs = [Config(plain(side[0].tree), side[1], side[2], side[3], side[0].name) for side in sides]
+    configs = [
+        Config(plain(document.tree), run, framework, version, document.name, framework.beside(document))
+        for document, run, framework, version in sides
+    ]
     return check(configs, Options(row_length, all_layers, say))
 
 

@@ -94,7 +94,7 @@ class Watch:
         self.groups: list[dict[str, Any]] = []
         self.optimizer = ""
         self.clipped: float | None = None
-        self.autocast = "none"
+        self.autocast: str | None = None
         self.calls = self.backward = 0
         self._total, self._count = 0.0, 0
         self._stepped: set[int] = set()
@@ -119,6 +119,7 @@ class Watch:
                     self._total += float(compute(logits[trained].float(), labels[trained], reduction="sum").double())
                 self._count += int(trained.sum())
             self.calls += 1
+            self.autocast = self.autocast or "none"
             for device in ("cpu", "cuda"):
                 if torch.is_autocast_enabled(device):
                     self.autocast = dtype_name(torch.get_autocast_dtype(device))

@@ -187,8 +187,7 @@ def _run(side: trial.Side, place: trial.Workplace, device: Device, *, pinned: bo
     folder = place.side(f"{side.probe.framework}-{'configured' if pinned else 'measured'}")
     with _fresh(side, device) as probe:
         answer = probe.request(
-            "measure", timeout=SECONDS, config=trial.plain(side.document.tree), recipe=side.run.recipe,
-            folder=str(folder), sizes=dict(place.sizes), rows=[f"rows{index}.jsonl" for index in range(place.sources)],
+            "measure", timeout=SECONDS, **side.told, folder=str(folder), sizes=dict(place.sizes), rows=[f"rows{index}.jsonl" for index in range(place.sources)],
             device=device.name, steps=device.steps, pinned=pinned, **more,
         )  # fmt: skip
     if not answer["ok"]:

@@ -55,13 +55,14 @@ class NotTraced(Exception):
 
 
 class Config(Struct, frozen=True):
-    """One side: the tree as the probe gets it, and our reading of it."""
+    """One side: the tree as the probe gets it, and our reading of it. beside: the files that it names."""
 
     tree: Mapping[str, Any]
     run: Run
     framework: Framework
     version: str
     near: str = ""
+    beside: Mapping[str, str] = {}
 
 
 class Options(Struct, frozen=True):
@@ -167,6 +168,7 @@ def _ask(config: Config, probe: Probe, layers: Sequence[int | None], rows: int, 
         rows=rows,
         length=length,
         packed=config.run["sequence.packing"] is True,
+        beside=dict(config.beside),
     )
     if not answer["ok"]:
         raise NotTraced(f"{config.framework.title}: {answer['error']['message']}")

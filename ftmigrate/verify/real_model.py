@@ -95,10 +95,9 @@ def shapes(side: trial.Side, place: trial.Workplace) -> dict[str, Any]:
     answer = side.probe.request(
         "shapes",
         timeout=SECONDS,
-        config=trial.plain(side.document.tree),
-        recipe=side.run.recipe,
         folder=str(folder),
         rows=[f"rows{index}.jsonl" for index in range(side.run.sources)],
+        **side.told,
     )
     if not answer["ok"]:
         raise trial.TrialFailed(f"{side.probe.framework}: {answer['error']['message']}")

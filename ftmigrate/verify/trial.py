@@ -31,11 +31,29 @@ class Side(Struct, frozen=True):
     run: Run
     probe: Probe
 
+    @property
+    def told(self) -> dict[str, Any]:
+        """The config as a probe is told of it, with the files that it names."""
+        beside = dict(registry.get(self.probe.framework).beside(self.document))
+        config = {"config": plain(self.document.tree), "recipe": self.run.recipe}
+        return config | {"beside": beside} if beside else config
+
     def trial(self, level: str, workplace: Workplace, **more: Any) -> dict[str, Any]:
         """What the framework's own program does. Raises TrialFailed, ProbeError."""
-        beside = registry.get(self.probe.framework).beside(self.document)
-        more |= {"beside": dict(beside)} if beside else {}
-        return run_trial(self.probe, plain(self.document.tree), self.run.recipe, level, workplace, **more)
+        folder = workplace.side(f"{self.probe.framework}-{level}")
+        answer = self.probe.request(
+            "trial",
+            timeout=SECONDS,
+            level=level,
+            folder=str(folder),
+            sizes=dict(workplace.sizes),
+            rows=[f"rows{index}.jsonl" for index in range(workplace.sources)],
+            **self.told,
+            **more,
+        )
+        if not answer["ok"]:
+            raise TrialFailed(f"{self.probe.framework}: {answer['error']['message']}")
+        return answer
 
 
 class Workplace(Struct, frozen=True):
@@ -77,26 +95,6 @@ def family_of(sides: Sequence[Side]) -> str:
         if found:
             return found
     return FALLBACK
-
-
-def run_trial(
-    probe: Probe, config: dict[str, Any], recipe: str | None, level: str, place: Workplace, **more: Any
-) -> dict[str, Any]:
-    folder = place.side(f"{probe.framework}-{level}")
-    answer = probe.request(
-        "trial",
-        timeout=SECONDS,
-        config=config,
-        recipe=recipe,
-        level=level,
-        folder=str(folder),
-        sizes=dict(place.sizes),
-        rows=[f"rows{index}.jsonl" for index in range(place.sources)],
-        **more,
-    )
-    if not answer["ok"]:
-        raise TrialFailed(f"{probe.framework}: {answer['error']['message']}")
-    return answer
 
 
 def plain(tree: Any) -> Any:

@@ -45,7 +45,7 @@ def measure(request: dict[str, Any], inside: Any, measuring: Any, trial: Any) ->
                 self._load(self.request["start"])
             if "keep" in self.request:
                 inside.keep_adapter(self._named(), self.request["keep"])
-            if self.level == "train" and not cfg.sample_packing:
+            if self.level == "train" and not cfg.sample_packing and "_get_train_sampler" not in vars(trainer):
                 sampler = import_module("torch").utils.data.SequentialSampler
                 trainer._get_train_sampler = lambda data=None: sampler(trainer.train_dataset if data is None else data)
             write = trainer.log

@@ -7,6 +7,7 @@ what the trainer does to a model: autocast, activation checkpointing, clipping, 
 import contextlib
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from importlib import import_module
@@ -129,6 +130,10 @@ class Traced:
             {"bf16": True, "fp8": True, "tf32": True, "n_gpu": 1, "n_node": 1, "compute_capability": "sm_90"},
             {"torch_version": str(self.torch.__version__).split("+", maxsplit=1)[0]},
         )
+        for name, text in self.request["beside"].items():
+            with open(name, "w", encoding="utf-8") as file:
+                file.write(text)
+            sys.path.insert(0, os.getcwd())
         with open("config.yaml", "w", encoding="utf-8") as file:
             import_module("yaml").safe_dump(config, file, sort_keys=False)
         return load.load_cfg("config.yaml")
