@@ -130,7 +130,7 @@ class Traced:
             {"bf16": True, "fp8": True, "tf32": True, "n_gpu": 1, "n_node": 1, "compute_capability": "sm_90"},
             {"torch_version": str(self.torch.__version__).split("+", maxsplit=1)[0]},
         )
-        for name, text in self.request["beside"].items():
+        for name, text in self.request.get("beside", {}).items():
             with open(name, "w", encoding="utf-8") as file:
                 file.write(text)
             sys.path.insert(0, os.getcwd())
