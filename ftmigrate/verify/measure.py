@@ -184,15 +184,9 @@ def _weights(side: trial.Side, place: trial.Workplace, real: real_model.Real, de
 
 def _run(side: trial.Side, place: trial.Workplace, device: Device, *, pinned: bool, **more: Any) -> dict[str, Any]:
     """One side's run, in a process of its own. Raises TrialFailed, ProbeError."""
-    folder = place.side(f"{side.probe.framework}-{'configured' if pinned else 'measured'}")
+    more |= {"device": device.name, "steps": device.steps, "pinned": pinned}
     with _fresh(side, device) as probe:
-        answer = probe.request(
-            "measure", timeout=SECONDS, **side.told, folder=str(folder), sizes=dict(place.sizes), rows=[f"rows{index}.jsonl" for index in range(place.sources)],
-            device=device.name, steps=device.steps, pinned=pinned, **more,
-        )  # fmt: skip
-    if not answer["ok"]:
-        raise trial.TrialFailed(f"{side.probe.framework}: {answer['error']['message']}")
-    return answer
+        return side.ask("measure", place, "configured" if pinned else "measured", SECONDS, probe, **more)
 
 
 @contextlib.contextmanager

@@ -91,14 +91,4 @@ def workplace(
 
 def shapes(side: trial.Side, place: trial.Workplace) -> dict[str, Any]:
     """What a side trains of the real model. Raises TrialFailed, ProbeError."""
-    folder = place.side(f"{side.probe.framework}-shapes")
-    answer = side.probe.request(
-        "shapes",
-        timeout=SECONDS,
-        folder=str(folder),
-        rows=[f"rows{index}.jsonl" for index in range(side.run.sources)],
-        **side.told,
-    )
-    if not answer["ok"]:
-        raise trial.TrialFailed(f"{side.probe.framework}: {answer['error']['message']}")
-    return answer
+    return side.ask("shapes", place, "shapes", SECONDS, rows=trial.row_files(side.run.sources))

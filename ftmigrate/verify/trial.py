@@ -40,20 +40,22 @@ class Side(Struct, frozen=True):
 
     def trial(self, level: str, workplace: Workplace, **more: Any) -> dict[str, Any]:
         """What the framework's own program does. Raises TrialFailed, ProbeError."""
-        folder = workplace.side(f"{self.probe.framework}-{level}")
-        answer = self.probe.request(
-            "trial",
-            timeout=SECONDS,
-            level=level,
-            folder=str(folder),
-            sizes=dict(workplace.sizes),
-            rows=[f"rows{index}.jsonl" for index in range(workplace.sources)],
-            **self.told,
-            **more,
-        )
+        return self.ask("trial", workplace, level, SECONDS, level=level, **more)
+
+    def ask(
+        self, operation: str, workplace: Workplace, folder: str, timeout: float, probe: Probe | None = None, **more: Any
+    ) -> dict[str, Any]:
+        """What the probe (else this one: `probe`) answers of this config in a folder of its own. Raises TrialFailed, ProbeError."""
+        given = {"sizes": dict(workplace.sizes), "rows": row_files(workplace.sources), **self.told, **more}
+        place = workplace.side(f"{self.probe.framework}-{folder}")
+        answer = (probe or self.probe).request(operation, timeout=timeout, folder=str(place), **given)
         if not answer["ok"]:
             raise TrialFailed(f"{self.probe.framework}: {answer['error']['message']}")
         return answer
+
+
+def row_files(sources: int) -> list[str]:
+    return [f"rows{index}.jsonl" for index in range(sources)]
 
 
 class Workplace(Struct, frozen=True):
@@ -70,8 +72,8 @@ class Workplace(Struct, frozen=True):
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
         (place / "model").symlink_to(self.folder / "model", target_is_directory=True)
-        for index in range(self.sources):
-            shutil.copy(self.folder / f"rows{index}.jsonl", place)
+        for name in row_files(self.sources):
+            shutil.copy(self.folder / name, place)
         return place
 
 
