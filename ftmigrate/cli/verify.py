@@ -111,6 +111,10 @@ def alone(args: argparse.Namespace, source: Input) -> int:
     return status([result])
 
 
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
 def memory(
     *sides: tuple[Document, Run, Framework, str], row_length: int | None = None, all_layers: bool = False
 ) -> Result:
@@ -118,14 +122,11 @@ def memory(
     from ftmigrate.verify.memory_level import Config, Options, check
     from ftmigrate.verify.trial import plain
 
-    def say(line: str) -> None:
-        print(line, file=sys.stderr)
-
     configs = [
         Config(plain(document.tree), run, framework, version, document.name, framework.beside(document))
         for document, run, framework, version in sides
     ]
-    return check(configs, Options(row_length, all_layers, say))
+    return check(configs, Options(row_length, all_layers, _say))
 
 
 def pairs(
@@ -146,12 +147,9 @@ def pairs(
     from ftmigrate.verify.measure import Device
     from ftmigrate.verify.pair import Config, Options, compare
 
-    def say(line: str) -> None:
-        print(line, file=sys.stderr)
-
     on = Device(device, steps) if device != "cpu" else None
     wanted += ["speed"] if on is not None and "train" in wanted else []
-    return compare(Config(*source), Config(*target), wanted, Options(steps=steps, say=say, device=on))
+    return compare(Config(*source), Config(*target), wanted, Options(steps=steps, say=_say, device=on))
 
 
 def write_report(report: dict[str, Any], as_json: str | None, as_html: str | None) -> None:

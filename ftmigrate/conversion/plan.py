@@ -223,9 +223,11 @@ class _Planner(Struct):
     def leave_open(self, path: str, value: Unresolved, reader: Reader) -> None:
         """A required key gets a placeholder, an optional one is left out; what a leaf said and no key can is said too."""
         for entry in self.table.by_setting.get(path, ()):
-            if getattr(entry, "exact_only", False) or (entry.when is not None and not entry.when.holds(reader)):
+            if not isinstance(entry, Field | Group) or entry.exact_only:
                 continue
-            if (isinstance(entry, Field) and entry.write) or (isinstance(entry, Group) and entry.propose is not None):
+            if entry.when is not None and not entry.when.holds(reader):
+                continue
+            if entry.write if isinstance(entry, Field) else entry.propose is not None:
                 key = entry.keys[0]
                 self.plan.todo[key] = value.expression
                 if key in self.required:

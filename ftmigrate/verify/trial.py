@@ -72,8 +72,8 @@ class Workplace(Struct, frozen=True):
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
         (place / "model").symlink_to(self.folder / "model", target_is_directory=True)
-        for name in row_files(self.sources):
-            shutil.copy(self.folder / name, place)
+        for rows_file in row_files(self.sources):
+            shutil.copy(self.folder / rows_file, place)
         return place
 
 

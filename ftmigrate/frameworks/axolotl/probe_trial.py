@@ -254,7 +254,7 @@ class Trial:
             "data.order": order,
             "data.shuffle": None if order is None else not order.startswith("as stored"),
             "sequence.packing": packed,
-            **({"precision.autocast": watch.autocast} if watch.autocast else {}),
+            "precision.autocast": watch.autocast,
             "memory.activation_checkpointing": bool(getattr(model, "is_gradient_checkpointing", False)),
             "logging.every": int(args.logging_steps),
             "method.name": str(cfg.rl.value if hasattr(cfg.rl, "value") else cfg.rl) if cfg.rl else "sft",

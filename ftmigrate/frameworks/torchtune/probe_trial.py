@@ -249,7 +249,7 @@ class Trial:
             "sequence.packing": all(
                 type(one).__name__ == "PackedDataset" for one in getattr(loader.dataset, "_datasets", [loader.dataset])
             ),
-            **({"precision.autocast": watch.autocast} if watch.autocast else {}),
+            "precision.autocast": watch.autocast,
             "memory.activation_checkpointing": any(
                 "CheckpointWrapper" in type(one).__name__ for one in recipe._model.modules()
             ),
