@@ -72,6 +72,25 @@ def beside(file: str, name: str) -> Any:
 _BESIDE: dict[str, Any] = {}
 
 
+def operate(operation: str, request: dict[str, Any], inside: Any, file: str) -> Any:
+    """What the modules beside the probe `file` answer; inside: this module. Raises ValueError for no such operation."""
+    if operation == "trial":
+        return beside(file, "probe_trial").trial(request, inside)
+    if operation == "family":
+        return beside(file, "probe_trial").family(request)
+    if operation == "shapes":
+        return beside(file, "probe_shapes").shapes(request, inside, beside(file, "probe_trial"))
+    if operation == "memory":
+        return beside(file, "probe_memory").memory(request, inside, beside(__file__, "inside_memory"))
+    if operation == "measure":
+        measuring = beside(__file__, "measuring")
+        return beside(file, "probe_measure").measure(request, inside, measuring, beside(file, "probe_trial"))
+    if operation == "weights":
+        return beside(__file__, "measuring").write_weights(request)
+    known = "load, trial, memory, shapes, measure, weights, family, version, quit"
+    raise ValueError(f"no operation {operation!r}: {known}")
+
+
 def where(error: BaseException) -> str:
     """The last frame of an error's traceback: file and line, without the directories."""
     frames = traceback.extract_tb(error.__traceback__)

@@ -39,15 +39,7 @@ def measure(request: dict[str, Any], inside: Any, measuring: Any, trial: Any) ->
             return config | {"logging_steps": 1}
 
         def _train(self, cfg: Any, trainer: Any, resume: Any) -> None:
-            self.trainer = trainer
-            trainer._save_checkpoint = lambda *_, **__: None
-            if "start" in self.request:
-                self._load(self.request["start"])
-            if "keep" in self.request:
-                inside.keep_adapter(self._named(), self.request["keep"])
-            if self.level == "train" and not cfg.sample_packing and "_get_train_sampler" not in vars(trainer):
-                sampler = import_module("torch").utils.data.SequentialSampler
-                trainer._get_train_sampler = lambda data=None: sampler(trainer.train_dataset if data is None else data)
+            self.make_ready(cfg, trainer)
             write = trainer.log
 
             def log(values: dict[str, Any], *args: Any, **kwargs: Any) -> None:

@@ -7,7 +7,6 @@ what the trainer does to a model: autocast, activation checkpointing, clipping, 
 import contextlib
 import json
 import os
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from importlib import import_module
@@ -33,8 +32,9 @@ _BLOCK, _SCALES = 64, 256  # weights that share a scale, and scales that share o
 class Traced:
     """One config with a number of layers."""
 
-    def __init__(self, request: dict[str, Any], shared: Any, layers: int | None) -> None:
+    def __init__(self, request: dict[str, Any], inside: Any, shared: Any, layers: int | None) -> None:
         self.request, self.shared, self.layers = request, shared, layers
+        self.trial = inside.beside(__file__, "probe_trial")
         self.torch = import_module("torch")
         self.config: dict[str, Any] = json.loads(json.dumps(request["config"]))
         self.sharded = any(self.config.get(key) for key in ("fsdp", "fsdp_config"))
@@ -114,29 +114,13 @@ class Traced:
         for key in list(config):
             if key in _DROPPED or "liger" in key or "cut_cross" in key:
                 config.pop(key)
-        config["plugins"] = [
-            one for one in config.get("plugins") or () if "liger" not in one.lower() and "cut_cross" not in one
-        ]
+        config["plugins"] = self.trial.plugins(config)
         chosen = config.get("attn_implementation")
         if chosen in _FLASH or self.request["config"].get("flash_attention"):
             chosen = "sdpa"
         config["attn_implementation"] = chosen or "sdpa"
         config.update(dict.fromkeys(_KERNELS, False), base_model="model", output_dir="out", tf32=False)
-        load: Any = import_module("axolotl.cli.config")
-        for name in ("transformers.utils", "transformers.training_args", "axolotl.utils.config"):
-            place: Any = import_module(name)
-            place.is_torch_bf16_gpu_available = lambda: True
-        load.gpu_capabilities = lambda: (
-            {"bf16": True, "fp8": True, "tf32": True, "n_gpu": 1, "n_node": 1, "compute_capability": "sm_90"},
-            {"torch_version": str(self.torch.__version__).split("+", maxsplit=1)[0]},
-        )
-        for name, text in self.request.get("beside", {}).items():
-            with open(name, "w", encoding="utf-8") as file:
-                file.write(text)
-            sys.path.insert(0, os.getcwd())
-        with open("config.yaml", "w", encoding="utf-8") as file:
-            import_module("yaml").safe_dump(config, file, sort_keys=False)
-        return load.load_cfg("config.yaml")
+        return self.trial.load_as_on_a_gpu(config, self.request.get("beside", {}))
 
     # --- the model ------------------------------------------------------------------------------------------------
 
@@ -320,5 +304,7 @@ def memory(request: dict[str, Any], inside: Any, shared: Any) -> dict[str, Any]:
     for name in ("axolotl.cli.config", "axolotl.loaders.model", "axolotl.loaders.adapter", "peft", "accelerate",
                  "bitsandbytes", "transformers.trainer", "transformers.models.llama.modeling_llama"):  # fmt: skip
         import_module(name)
-    found: dict[str, Any] = shared.traces(inside.apart, request["layers"], lambda n: Traced(request, shared, n).trace())
+    found: dict[str, Any] = shared.traces(
+        inside.apart, request["layers"], lambda n: Traced(request, inside, shared, n).trace()
+    )
     return found

@@ -30,6 +30,30 @@ _PLACE = ("name", "data_files", "revision", "trust_remote_code", "data_dir", "sh
 _KERNELS = ("lora_mlp_kernel", "lora_qkv_kernel", "lora_o_kernel", "lora_embedding_kernel")
 
 
+def load_as_on_a_gpu(config: dict[str, Any], beside: dict[str, str]) -> Any:
+    """A config through Axolotl's own loader in this folder, as on a machine with a GPU; beside: files that it names."""
+    for name, text in beside.items():
+        with open(name, "w", encoding="utf-8") as file:
+            file.write(text)
+        sys.path.insert(0, os.getcwd())
+    with open("config.yaml", "w", encoding="utf-8") as file:
+        import_module("yaml").safe_dump(config, file, sort_keys=False)
+    load: Any = import_module("axolotl.cli.config")
+    for name in ("transformers.utils", "transformers.training_args", "axolotl.utils.config"):
+        place: Any = import_module(name)  # the config is for a GPU, and `auto` means there what it means here
+        place.is_torch_bf16_gpu_available = lambda: True
+    load.gpu_capabilities = lambda: (
+        {"bf16": True, "fp8": True, "tf32": True, "n_gpu": 1, "n_node": 1, "compute_capability": "sm_90"},
+        {"torch_version": str(import_module("torch").__version__).split("+", maxsplit=1)[0]},
+    )
+    return load.load_cfg("config.yaml")
+
+
+def plugins(config: dict[str, Any]) -> list[str]:
+    """The plugins but those whose kernels need a GPU."""
+    return [one for one in config.get("plugins") or () if "liger" not in one.lower() and "cut_cross" not in one]
+
+
 class Trial:
     """One config in one folder, which holds the tiny model and the rows."""
 
@@ -56,38 +80,12 @@ class Trial:
         return self.answer
 
     def load(self) -> None:
-        """The config through Axolotl's own loader, as on a machine with a GPU: `cfg`."""
-        for name, text in self.request.get("beside", {}).items():
-            with open(name, "w", encoding="utf-8") as file:
-                file.write(text)
-            sys.path.insert(0, os.getcwd())
-        config = self._config()
-        with open("config.yaml", "w", encoding="utf-8") as file:
-            import_module("yaml").safe_dump(config, file, sort_keys=False)
-        load: Any = import_module("axolotl.cli.config")
-        for name in ("transformers.utils", "transformers.training_args", "axolotl.utils.config"):
-            place: Any = import_module(name)  # the config is for a GPU, and `auto` means there what it means here
-            place.is_torch_bf16_gpu_available = lambda: True
-        load.gpu_capabilities = lambda: (
-            {"bf16": True, "fp8": True, "tf32": True, "n_gpu": 1, "n_node": 1, "compute_capability": "sm_90"},
-            {"torch_version": str(import_module("torch").__version__).split("+", maxsplit=1)[0]},
-        )
-        self.cfg = load.load_cfg("config.yaml")
+        """The config through Axolotl's own loader: `cfg`."""
+        self.cfg = load_as_on_a_gpu(self._config(), self.request.get("beside", {}))
 
     def _train(self, cfg: Any, trainer: Any, resume: Any) -> None:
         """In place of the function that starts the trainer: what can be seen is seen, then it is started."""
-        self.trainer = trainer
-        trainer._save_checkpoint = lambda *_, **__: None
-        if "start" in self.request:
-            self._load(self.request["start"])
-        if "keep" in self.request:
-            self.inside.keep_adapter(self._named(), self.request["keep"])
-        own = "_get_train_sampler" in vars(trainer)  # a plugin's
-        if self._pins_order() and not cfg.sample_packing and not own:
-            sampler = import_module("torch").utils.data.SequentialSampler
-            trainer._get_train_sampler = lambda dataset=None: sampler(
-                trainer.train_dataset if dataset is None else dataset
-            )
+        self.make_ready(cfg, trainer)
         if self.level == "tokens":
             self.answer = self._tokens()
             raise self.inside.Stop
@@ -106,6 +104,21 @@ class Trial:
         if stopped:
             raise self.inside.Stop
 
+    def make_ready(self, cfg: Any, trainer: Any) -> None:
+        """Nothing is saved, adapters start as told, and rows come as they are stored where that is wanted."""
+        self.trainer = trainer
+        trainer._save_checkpoint = lambda *_, **__: None
+        if "start" in self.request:
+            self._load(self.request["start"])
+        if "keep" in self.request:
+            self.inside.keep_adapter(self._named(), self.request["keep"])
+        own = "_get_train_sampler" in vars(trainer)  # a plugin's
+        if self._pins_order() and not cfg.sample_packing and not own:
+            sampler = import_module("torch").utils.data.SequentialSampler
+            trainer._get_train_sampler = lambda dataset=None: sampler(
+                trainer.train_dataset if dataset is None else dataset
+            )
+
     # --- the config -----------------------------------------------------------------------------------------------
 
     def _config(self) -> dict[str, Any]:
@@ -121,9 +134,7 @@ class Trial:
                 or "cut_cross" in key
             ):
                 config.pop(key)
-        config["plugins"] = [
-            one for one in config.get("plugins") or () if "liger" not in one.lower() and "cut_cross" not in one
-        ]
+        config["plugins"] = plugins(config)
         config.update(base_model="model", output_dir="out", dataset_prepared_path="prepared", dataset_num_proc=1,
                       tf32=False)  # fmt: skip
         config["attn_implementation"] = "eager" if config.get("attn_implementation") == "eager" else "sdpa"

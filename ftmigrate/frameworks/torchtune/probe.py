@@ -204,24 +204,9 @@ def main() -> int:
                 answer = framework.version()
             elif operation == "load":
                 answer = framework.load(request)
-            elif operation == "trial":
-                answer = beside("probe_trial").trial(request, beside("../../verify/inside"))
-            elif operation == "memory":
-                shared = beside("../../verify/inside"), beside("../../verify/inside_memory")
-                answer = beside("probe_memory").memory(request, *shared)
-            elif operation == "shapes":
-                answer = beside("probe_shapes").shapes(request, beside("../../verify/inside"), beside("probe_trial"))
-            elif operation == "measure":
-                beside_this = (beside("../../verify/measuring"), beside("probe_trial"))
-                answer = beside("probe_measure").measure(request, beside("../../verify/inside"), *beside_this)
-            elif operation == "weights":
-                answer = beside("../../verify/measuring").write_weights(request)
-            elif operation == "family":
-                answer = beside("probe_trial").family(request)
             else:
-                raise ValueError(
-                    f"no operation {operation!r}: load, trial, memory, shapes, measure, weights, family, version, quit"
-                )
+                inside = beside("../../verify/inside")
+                answer = inside.operate(operation, request, inside, __file__)
             send({"id": number, "ok": True, **answer})
         except (Exception, SystemExit) as error:
             send({"id": number, **fault(error)})

@@ -37,13 +37,7 @@ def _run(one: Any, request: dict[str, Any], meter: Any, inside: Any) -> dict[str
                 cfg[key] = original[key]
     if request["sizes"]:
         one._shrink(cfg)
-    recipe = one.recipe = one._recipe_class()(cfg=cfg)
-    recipe.setup(cfg=cfg)
-    recipe.save_checkpoint = lambda *_, **__: None
-    if "start" in request:
-        one._load(request["start"])
-    if "keep" in request:
-        inside.keep_adapter(one._named(), request["keep"])
+    recipe = one.set_up(cfg)
     write = recipe._metric_logger.log_dict
 
     def log_dict(payload: Any, step: int) -> None:

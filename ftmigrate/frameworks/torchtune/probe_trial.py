@@ -43,14 +43,7 @@ class Trial:
         self._stand_ins()
         cfg = self._config()
         self._shrink(cfg)
-        kind = self._recipe_class()
-        self.recipe = recipe = kind(cfg=cfg)
-        recipe.setup(cfg=cfg)
-        recipe.save_checkpoint = lambda *_, **__: None  # on a CPU, merging changes the weights that are being trained
-        if "start" in self.request:
-            self._load(self.request["start"])
-        if "keep" in self.request:
-            self.inside.keep_adapter(self._named(), self.request["keep"])
+        recipe = self.set_up(cfg)
         if self.level == "tokens":
             return self._tokens()
         total, order = self._total(), self._order() if self.level == "plan" else None
@@ -62,6 +55,17 @@ class Trial:
         if self.level == "train":
             return {"steps": self.watch.steps, "total": total}
         return self._plan(cfg, total, order)
+
+    def set_up(self, cfg: Any) -> Any:
+        """The recipe, ready to train: nothing is saved, and adapters start as told."""
+        self.recipe = recipe = self._recipe_class()(cfg=cfg)
+        recipe.setup(cfg=cfg)
+        recipe.save_checkpoint = lambda *_, **__: None  # on a CPU, merging changes the weights that are being trained
+        if "start" in self.request:
+            self._load(self.request["start"])
+        if "keep" in self.request:
+            self.inside.keep_adapter(self._named(), self.request["keep"])
+        return recipe
 
     # --- the config -----------------------------------------------------------------------------------------------
 
