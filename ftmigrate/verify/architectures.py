@@ -15,12 +15,9 @@ NEEDED = "num_hidden_layers"
 
 def find(base: str, near: str = "") -> Mapping[str, Any] | None:
     """near: the path of the config that names the model."""
-    for place in (Path(base).expanduser(), Path(near).parent / base, *_cached(base)):
-        try:
-            found = json.loads((place / "config.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        if isinstance(found, dict) and NEEDED in found:
+    for place in (*_here(base, near), *_cached(base)):
+        found = _read(place)
+        if found is not None:
             return found
     for name in registry.names():
         told = registry.get(name).architecture
@@ -28,6 +25,28 @@ def find(base: str, near: str = "") -> Mapping[str, Any] | None:
         if known is not None:
             return known
     return None
+
+
+def local(base: str, near: str) -> tuple[Mapping[str, Any], Path] | None:
+    """The config.json of a base model that is a directory of this machine, and its path."""
+    for place in _here(base, near):
+        found = _read(place)
+        if found is not None:
+            return found, place / "config.json"
+    return None
+
+
+def _here(base: str, near: str) -> tuple[Path, Path]:
+    """Where a base model that is a directory may lie: as it is written, or from its config."""
+    return Path(base).expanduser(), Path(near).parent / base
+
+
+def _read(place: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads((place / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and NEEDED in found else None
 
 
 def _cached(base: str) -> list[Path]:

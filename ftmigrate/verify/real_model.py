@@ -33,10 +33,9 @@ def of(sides: Sequence[tuple[Framework, str, Document, Run]]) -> Real:
     what is known of a model of that name. Raises TrialFailed where none is.
     """
     for _, _, document, run in sides:
-        found = _local(str(run["model.base"]), document.name)
+        found = architectures.local(str(run["model.base"]), document.name)
         if found is not None:
-            config = json.loads(found.read_text(encoding="utf-8"))
-            return _real(config, str(found))
+            return _real(found[0], str(found[1]))
     for framework, version, document, _ in sides:
         sizes = framework.sizes(document, version) if framework.sizes else None
         if sizes is not None and sizes["family"] in tiny_model.FAMILIES:
@@ -65,13 +64,6 @@ def _sizes(config: Mapping[str, Any]) -> dict[str, Any]:
             "kv_heads": config.get("num_key_value_heads") or heads, "vocabulary": config["vocab_size"],
             "head_width": config.get("head_dim") or width // heads,
             "tied": bool(config.get("tie_word_embeddings", False))}  # fmt: skip
-
-
-def _local(base: str, near: str) -> Path | None:
-    for place in (Path(base).expanduser(), Path(near).parent / base):
-        if (place / "config.json").is_file():
-            return place / "config.json"
-    return None
 
 
 def workplace(
