@@ -18,12 +18,11 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT)]
 
-from ftmigrate import api  # noqa: E402
+import verified  # noqa: E402
+
 from ftmigrate.cli.verify import has_gpu  # noqa: E402
-from ftmigrate.frameworks import registry  # noqa: E402
-from ftmigrate.frameworks.reader import Context  # noqa: E402
 from ftmigrate.verify.measure import TOLERANCE, Device  # noqa: E402
-from ftmigrate.verify.pair import Config, Options, compare  # noqa: E402
+from ftmigrate.verify.pair import Options, compare  # noqa: E402
 from ftmigrate.verify.results import Result, status  # noqa: E402
 from ftmigrate.verify.train_level import relative  # noqa: E402
 
@@ -57,17 +56,7 @@ CASES = (
 def run(case: Case, device: Device) -> list[Result]:
     """The levels of one case."""
     size = 4 * device.steps
-    loaded = api.load(str(case.config), None, case.overrides)
-    before = loaded.run(Context(case.recipe, 1, size))
-    made = api.convert(str(case.config), "@".join(TARGET), overrides=case.overrides, recipe=case.recipe, world_size=1,
-                       rows=size, exact=True)  # fmt: skip
-    if made.target is None:
-        raise SystemExit(f"{case.name}: not converted: {made.refused}")
-    framework = registry.get(TARGET[0])
-    text = next(iter(made.files.values()))
-    document = framework.parse(text.encode(), "made.yaml", ())
-    source = Config(loaded.document, before, loaded.framework, loaded.version)
-    target = Config(document, made.target, framework, TARGET[1])
+    source, target = verified.converted(case.config, None, "@".join(TARGET), case.overrides, case.recipe, size, True)
     return compare(source, target, LEVELS, Options(rows=size, say=_say, device=device))
 
 

@@ -24,11 +24,9 @@ from msgspec.structs import replace
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT)]
 
-from ftmigrate import api  # noqa: E402
-from ftmigrate.frameworks import registry  # noqa: E402
-from ftmigrate.frameworks.reader import Context  # noqa: E402
-from ftmigrate.verify import environments  # noqa: E402
-from ftmigrate.verify.pair import Config, Options, compare  # noqa: E402
+import verified  # noqa: E402
+
+from ftmigrate.verify.pair import Options, compare  # noqa: E402
 from ftmigrate.verify.probe import Probe  # noqa: E402
 from ftmigrate.verify.results import PAIRED, Result  # noqa: E402
 from ftmigrate.verify.train_level import gap  # noqa: E402
@@ -98,18 +96,11 @@ def _data(given: Mapping[str, Any]) -> list[str]:
 
 def run(case: Case, probes: Mapping[str, Probe], options: Options, exact: bool) -> list[Result]:
     """The levels of one case."""
-    source = api.load(str(case.config), "@".join(SOURCE), case.overrides)
     rows = case.rows * TIMES
-    before = source.run(Context(case.recipe, 1, rows))
-    made = api.convert(str(case.config), "@".join(TARGET), "@".join(SOURCE), overrides=case.overrides,
-                       recipe=case.recipe, world_size=1, rows=rows, exact=exact)  # fmt: skip
-    assert made.target is not None
-    target = registry.get(TARGET[0])
-    text = next(iter(made.files.values()))
-    document = target.parse(text.encode(), "made.yaml", ())
-    first = Config(source.document, before, source.framework, source.version)
-    options = replace(options, rows=rows // before.sources, own_precision=case.own_precision)
-    return compare(first, Config(document, made.target, target, TARGET[1]), PAIRED, options, probes)
+    source, target = verified.converted(case.config, "@".join(SOURCE), "@".join(TARGET), case.overrides, case.recipe,
+                                        rows, exact)  # fmt: skip
+    options = replace(options, rows=rows // source.run.sources, own_precision=case.own_precision)
+    return compare(source, target, PAIRED, options, probes)
 
 
 def line(results: list[Result]) -> dict[str, Any]:
@@ -136,12 +127,7 @@ def main() -> int:
     told = parser.parse_args()
     table: dict[str, Any] = json.loads(OUT.read_text(encoding="utf-8")) if OUT.exists() else {}
     with ExitStack() as stack:
-        probes = {}
-        for name, version in (SOURCE, TARGET):
-            found = environments.find(name, version)
-            if found is None:
-                raise SystemExit(f"no environment with {name} {version}: ftmigrate env create {name}")
-            probes[name] = stack.enter_context((Once if name == SOURCE[0] else Probe)(found.python, name))
+        probes = verified.probes(stack, dict((SOURCE, TARGET)), {SOURCE[0]: Once})
         for mode, name in product([told.mode] if told.mode else MODES, told.case or known):
             figures = line(run(known[name], probes, Options(steps=told.steps, explain=False), mode == "exact"))
             table.setdefault(name, {})[mode] = figures

@@ -21,10 +21,9 @@ import yaml
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT)]
 
-from ftmigrate import api  # noqa: E402
-from ftmigrate.frameworks import registry  # noqa: E402
-from ftmigrate.frameworks.reader import Context  # noqa: E402
-from ftmigrate.verify import environments, rows  # noqa: E402
+import verified  # noqa: E402
+
+from ftmigrate.verify import rows  # noqa: E402
 from ftmigrate.verify.pair import Config, Options, Pair  # noqa: E402
 from ftmigrate.verify.probe import Probe  # noqa: E402
 from ftmigrate.verify.results import PAIRED, Outcome, Result  # noqa: E402
@@ -69,29 +68,7 @@ def sides(case: Case) -> tuple[Config, Config]:
     """A case's config and what we convert it into."""
     assert case.config is not None
     source, target = (f"{name}@{VERSIONS[name]}" for name in (case.source, case.target))
-    read = api.load(str(case.config), source, case.overrides)
-    before = read.run(Context(case.recipe, 1, rows.COUNT))
-    made = api.convert(str(case.config), target, source, overrides=case.overrides, recipe=case.recipe, world_size=1,
-                       rows=rows.COUNT)  # fmt: skip
-    if made.target is None:
-        raise ValueError(f"{case.name} does not convert: {made.refused}")
-    framework = registry.get(case.target)
-    document = framework.parse(next(iter(made.files.values())).encode(), "made.yaml", ())
-    return (
-        Config(read.document, before, read.framework, read.version),
-        Config(document, made.target, framework, VERSIONS[case.target]),
-    )
-
-
-def probes(stack: ExitStack) -> dict[str, Probe]:
-    """One running probe for each framework."""
-    found = {}
-    for name, version in VERSIONS.items():
-        environment = environments.find(name, version)
-        if environment is None:
-            raise SystemExit(f"no environment with {name} {version}: ftmigrate env create {name}@{version}")
-        found[name] = stack.enter_context(Probe(environment.python, name))
-    return found
+    return verified.converted(case.config, source, target, case.overrides, case.recipe, rows.COUNT, exact=False)
 
 
 def run(
@@ -141,7 +118,7 @@ def main() -> int:
     table: dict[str, Any] = json.loads(OUT.read_text(encoding="utf-8")) if OUT.exists() else {}
     whole = given.levels == ",".join(PAIRED) and not given.show
     with ExitStack() as stack:
-        running = {} if given.show else probes(stack)
+        running = {} if given.show else verified.probes(stack, VERSIONS)
         for name in given.case or known:
             if known[name].config is None:
                 print(f"{name}: SKIPPED, its config is not at hand")
