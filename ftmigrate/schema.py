@@ -87,6 +87,7 @@ class _Sections(Mapping[str, Mapping[str, Facts]]):
     def __init__(self, texts: Mapping[str, str], order: Mapping[str, int], at: int) -> None:
         self._texts, self._order, self._at = texts, order, at
         self._found: dict[str, Mapping[str, Facts]] = {}
+        self._names: dict[str, list[str]] = {}
 
     def __getitem__(self, name: str) -> Mapping[str, Facts]:
         found = self._found.get(name)
@@ -103,7 +104,11 @@ class _Sections(Mapping[str, Mapping[str, Facts]]):
         return sum(self._has(name) for name in self._texts)
 
     def names(self, prefix: str) -> list[str]:
-        return [name for name in self._texts if name.startswith(prefix) and self._has(name)]
+        """Looked for once a prefix: every file that is linted asks for those of its recipes."""
+        found = self._names.get(prefix)
+        if found is None:
+            found = self._names[prefix] = [name for name in self._texts if name.startswith(prefix) and self._has(name)]
+        return found
 
     def _has(self, name: str) -> bool:
         """Whether the version has the section; most say so by the facts about themselves, which stand first."""

@@ -64,7 +64,7 @@ def lint(data: bytes, name: str, job: Job | None = None, *, named: bool = True) 
     Raises registry.UnknownFramework, schema.UnknownVersion, suppression.BadProject.
     """
     job = job or Job()
-    project = None if job.isolated else suppression.project(Path(name).resolve().parent)
+    project = None if job.isolated else _project(name)
     told = job.framework or (project.framework if project else None)
     if project is not None:
         below = project.ignored_at(Path(name))
@@ -79,13 +79,14 @@ def lint(data: bytes, name: str, job: Job | None = None, *, named: bool = True) 
 def subject(data: bytes, name: str, job: Job | None = None, *, named: bool = True) -> Subject | None:
     """The config as the checks see it. None: no config of a framework known here. Raises DocumentError, and as `lint`."""
     job = job or Job()
-    project = None if job.isolated else suppression.project(Path(name).resolve().parent)
+    project = None if job.isolated else _project(name)
     return _subject(data, name, job.framework or (project.framework if project else None), job.context, named=named)
 
 
 def forget() -> None:
     """Look anew at what stands beside the files: a program that stays open outlives changes of it."""
     _version.cache_clear()
+    _project_below.cache_clear()
     suppression.project.cache_clear()
 
 
@@ -113,6 +114,16 @@ def _once(data: bytes, name: str, job: Job, told: str | None, *, named: bool) ->
     known = rules.by_code(framework.name)
     diagnostics = list(_told(name, findings, known, subject.lines, job))
     return Result(name, diagnostics, framework.name, version, faults=tuple(faults), text=subject.document.text)
+
+
+def _project(name: str) -> suppression.Project | None:
+    place = os.path.realpath(name) if os.path.islink(name) else os.path.join(os.getcwd(), name)
+    return _project_below(os.path.dirname(place))
+
+
+@cache
+def _project_below(folder: str) -> suppression.Project | None:
+    return suppression.project(Path(folder).resolve())
 
 
 def _folder(name: str) -> str | None:

@@ -59,6 +59,8 @@ class Project(NamedTuple):
 
     def ignored_at(self, path: Path) -> tuple[str, ...]:
         """The codes that are ignored for a file, by the patterns of `per-path-ignores`."""
+        if not self.per_path:
+            return ()
         try:
             name = path.resolve().relative_to(self.folder.resolve()).as_posix()
         except ValueError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from ftmigrate import schema
@@ -20,7 +21,11 @@ _SHOWN = 3
 def near(key: str, known: Iterable[str], beside: Any) -> str | None:
     """The known key that was probably meant, unless it stands in the mapping already."""
     taken = set(beside) if isinstance(beside, dict) else set()
-    names = [name for name in known if name and name not in taken]
+    return _near(key, tuple(name for name in known if name and name not in taken))
+
+
+@lru_cache(maxsize=4096)
+def _near(key: str, names: tuple[str, ...]) -> str | None:
     plain = {name.lower().replace("-", "_"): name for name in names}
     exact = plain.get(key.lower().replace("-", "_").strip())
     if exact is not None:

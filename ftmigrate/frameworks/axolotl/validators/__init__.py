@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec import Struct
 
@@ -184,21 +184,28 @@ def active(tree: Mapping[str, Any], version: str) -> tuple[str, ...]:
     )
 
 
+class _Gated(NamedTuple):
+    """A validator, its rows, each with the keys without which it need not be asked; `needed`: those of all its rows."""
+
+    step: Step
+    rows: tuple[tuple[Check, frozenset[str] | None], ...]
+    needed: frozenset[str] | None
+
+
 @cache
-def _gated(setting: Setting) -> tuple[tuple[Step, tuple[tuple[Check, frozenset[str] | None], ...]], ...]:
-    """The validators that hold there, each row with the keys without which it need not be asked."""
+def _gated(setting: Setting) -> tuple[_Gated, ...]:
+    """The validators that hold there."""
     order = {name: index for index, name in enumerate(schema.versions("axolotl"))}
     plain, settled = setting.views({ADAPTERS: setting.adapters})
-    return tuple(
-        (
-            step,
-            tuple(
-                (one, gate(one.when, settled if step.settled else plain)) for one in step.checks if one.told != SCHEMA
-            ),
-        )
-        for step in steps()
-        if order[step.since] <= order[setting.version] and (step.plugin is None or step.plugin in setting.plugins)
-    )
+    found = []
+    for step in steps():
+        if order[step.since] > order[setting.version] or (step.plugin and step.plugin not in setting.plugins):
+            continue
+        view = settled if step.settled else plain
+        rows = tuple((one, gate(one.when, view)) for one in step.checks if one.told != SCHEMA)
+        keys = [needed for _, needed in rows if needed is not None]
+        found.append(_Gated(step, rows, frozenset().union(*keys) if len(keys) == len(rows) else None))
+    return tuple(found)
 
 
 def check(tree: Mapping[str, Any], version: str) -> Iterator[Found]:
@@ -215,10 +222,11 @@ def check(tree: Mapping[str, Any], version: str) -> Iterator[Found]:
         if plugin in PREPARED:
             PREPARED[plugin](seen)
     plain, settled = setting.views(seen)
-    for step, checks in _gated(setting):
-        view = settled if step.settled else plain
-        for one, needed in checks:
-            if (needed is None or not seen.touched.isdisjoint(needed)) and (found := find(one, view, tree)):
-                yield found
+    for step, rows, together in _gated(setting):
+        if together is None or not together.isdisjoint(seen.touched):
+            view = settled if step.settled else plain
+            for one, needed in rows:
+                if (needed is None or not needed.isdisjoint(seen.touched)) and (found := find(one, view, tree)):
+                    yield found
         for rewrite in step.rewrites if rewritable else ():
             rewrite.apply(seen)
