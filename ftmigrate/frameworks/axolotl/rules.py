@@ -30,7 +30,9 @@ _TABLE = (
     Rule("AX014", "no-adapter-targets", ERROR),
     Rule("AX015", "validation-share", ERROR),
     Rule("AX016", "reward-rows-packed", ERROR, over=("FT133",)),
+    Rule("AX017", "frozen-adapter", WARNING, "unsafe"),
 )
+_ADAPTED = "base_model"
 _KERNELS = ("lora_mlp_kernel", "lora_qkv_kernel", "lora_o_kernel", "lora_embedding_kernel")
 _LINEAR = frozenset(("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"))
 # prompt_strategies/ of 0.21.0, with the types of preference data
@@ -238,6 +240,25 @@ def packed(subject: Subject) -> Iterator[Finding]:
     if subject.value("rl") and subject.value("sample_packing") is True:
         message = f"`sample_packing` does not work with `rl: {subject.value('rl')}`: Axolotl stops. Switch it off."
         yield subject.finding("AX016", ("sample_packing",), message)
+
+
+@CHECKS("AX017")
+def frozen(subject: Subject) -> Iterator[Finding]:
+    tree = subject.document.tree
+    if tree.get("adapter") not in ("lora", "qlora") or tree.get("rl"):
+        return
+    told = tree.get("unfrozen_parameters")
+    patterns = [one for one in told if isinstance(one, str)] if isinstance(told, list) else []
+    heads = [re.match(r"\^?(\w*)", one) for one in patterns]
+    starts = [head[1] for head in heads if head is not None]
+    if not patterns or any(_ADAPTED.startswith(one) or one.startswith(_ADAPTED) for one in starts):
+        return
+    message = (
+        f"Names are matched from their start, and with an adapter all begin with `{_ADAPTED}`: none of these patterns matches, "
+        "so that everything is frozen, the adapter too, and nothing is trained. Remove the key: an adapter freezes the rest by itself."
+    )
+    fix = subject.remove(("unfrozen_parameters",), safe=False)
+    yield subject.finding("AX017", ("unfrozen_parameters",), message, key=True, fix=fix)
 
 
 CHECKS.found += lint_validators.CHECKS.found
