@@ -221,16 +221,19 @@ def _warmup_set(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     return _warmup({key: value for key, value in keys.items() if value}, reader)
 
 
-def _total(reader: Reader) -> int | None:
+def _pass(reader: Reader) -> int | None:
     """utils/trainer.py, calculate_total_num_steps, where the number of rows is told and none are packed or set apart."""
-    total, rows = reader.get("duration.max_steps"), reader.context.rows
-    if isinstance(total, int):
-        return total
-    effective, epochs = reader.get("batch.effective"), reader.get("duration.epochs")
+    effective, epochs, rows = reader.get("batch.effective"), reader.get("duration.epochs"), reader.context.rows
     apart = reader.get("sequence.packing") or reader.get("evaluation.data") is not None
-    if rows is None or apart or not isinstance(effective, int) or not isinstance(epochs, int | float):
+    if rows is None or apart or not isinstance(effective, int) or not isinstance(epochs, int | float) or not effective:
         return None
     return math.ceil(rows * epochs / effective)
+
+
+def _total(reader: Reader) -> int | None:
+    """utils/data/sft.py: what shares are taken of. With max_steps it is the smaller one, though the run then repeats rows."""
+    wanted, rows = reader.get("duration.max_steps"), _pass(reader)
+    return min([one for one in (wanted, rows) if isinstance(one, int)], default=None)
 
 
 def _warmup(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
@@ -250,6 +253,8 @@ def _warmup(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
         steps = min(int(0.03 * total), 100) if isinstance(total, int) else "3 % of all steps, at most 100"
         args = ()
     why = "a warmup of one step is run as two" if steps == 1 else ""
+    if not why and "warmup_steps" not in args and isinstance(total, int) and _pass(reader) is None:
+        why = "where the rows last for max_steps; with fewer it is a share of the steps that they last for"
     return {"schedule.warmup_steps": Decoded(2 if steps == 1 else steps, args, why)}
 
 
