@@ -138,17 +138,23 @@ class Watch:
                     self._total += float(compute(logits[trained].float(), labels[trained], reduction="sum").double())
                 self._count += int(trained.sum())
             self.calls += 1
+            return compute(logits, labels, *more, **options)
+
+        multiply = torch.nn.functional.linear
+
+        def linear(*given: Any, **named: Any) -> Any:
             self.autocast = self.autocast or "none"
             for device in ("cpu", "cuda"):
                 if torch.is_autocast_enabled(device):
                     self.autocast = dtype_name(torch.get_autocast_dtype(device))
-            return compute(logits, labels, *more, **options)
+            return multiply(*given, **named)
 
         def clip_grad_norm_(parameters: Any, max_norm: float, *more: Any, **options: Any) -> Any:
             self.clipped = float(max_norm)
             return clip(parameters, max_norm, *more, **options)
 
         torch.nn.functional.cross_entropy = cross_entropy
+        torch.nn.functional.linear = linear
         torch.nn.utils.clip_grad_norm_ = clip_grad_norm_
         import_module("torch.optim.optimizer").register_optimizer_step_pre_hook(self._before_step)
 
@@ -215,13 +221,13 @@ def order_of(indices: list[int], seeds: Iterable[int], epoch: int, count: int | 
 
 
 def decay_scope(parameters: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """Which trained weights are decayed, in the vocabulary's words; None where there is no decay to see."""
+    """Which trained weights are decayed, in the vocabulary's words; None where the trained ones cannot show it."""
     decayed = {name for name, one in parameters.items() if one["decay"]}
+    small = {name for name, one in parameters.items() if len(one["shape"]) == 1 or name.endswith("bias")}
     if not decayed:
         return None
     if len(decayed) == len(parameters):
-        return "all"
-    small = {name for name, one in parameters.items() if len(one["shape"]) == 1 or name.endswith("bias")}
+        return "all" if small or any("lora_" in name for name in parameters) else None
     return "no norms and biases" if decayed == set(parameters) - small else "another choice"
 
 

@@ -27,6 +27,8 @@ _DROPPED = (
 _TRACKING = ("wandb", "mlflow", "comet", "trackio", "use_wandb", "use_mlflow", "use_comet", "use_trackio",
              "use_tensorboard", "gradio", "otel")  # fmt: skip
 _PLACE = ("name", "data_files", "revision", "trust_remote_code", "data_dir", "shards", "preprocess_shards", "split_by")
+_ATTENTIONS = ("sdpa", "eager")  # what a CPU has
+_SWITCHES = ("flash_attention", "flex_attention", "xformers_attention", "s2_attention")
 _KERNELS = ("lora_mlp_kernel", "lora_qkv_kernel", "lora_o_kernel", "lora_embedding_kernel")
 
 
@@ -63,7 +65,7 @@ class Trial:
         self.watch = inside.Watch(request.get("steps", 1))
         self.trainer: Any = None
         self.answer: dict[str, Any] = {}
-        self.shuffled = self.sharded = False
+        self.shuffled = self.sharded = self.swapped = False
 
     def run(self) -> dict[str, Any]:
         import_module("torch").set_num_threads(1)
@@ -125,6 +127,7 @@ class Trial:
         """The user's config with what the trial replaces."""
         config: dict[str, Any] = self.request["config"]
         self.sharded = any(config.get(key) for key in ("fsdp", "fsdp_config", "deepspeed"))
+        self.swapped = config.get("attn_implementation") not in (None, *_ATTENTIONS) or any(map(config.get, _SWITCHES))
         for key in list(config):
             if (
                 key in _DROPPED
@@ -260,7 +263,6 @@ class Trial:
             "batch.micro_size": int(cfg.micro_batch_size) if packed else size,
             "batch.accumulation": args.gradient_accumulation_steps,
             "batch.effective": (int(cfg.micro_batch_size) if packed else size) * args.gradient_accumulation_steps,
-            "gradient.max_norm": inside.finite(watch.clipped) or None,
             "duration.epochs": args.num_train_epochs,
             "data.order": order,
             "data.shuffle": None if order is None else not order.startswith("as stored"),
@@ -273,14 +275,16 @@ class Trial:
             **self._adapter(),
             **self._objective(),
         }
+        if watch.groups:  # a step was taken
+            observed["gradient.max_norm"] = inside.finite(watch.clipped) or None
         if not packed:
             whole = args.dataloader_drop_last or "_get_train_sampler" in vars(trainer)
             observed["duration.partial_batch"] = "dropped" if whole else "kept"
         dtypes = {one["dtype"] for one in found.values()}
-        frozen = {inside.dtype_name(one.dtype) for one in named.values() if not one.requires_grad}
-        if not self.sharded:
+        frozen = {inside.dtype_name(one.dtype) for name, one in named.items() if not one.requires_grad and "lora_" not in name}
+        if not self.sharded and (cfg.adapter or not self.swapped):  # which layers stay in fp32 depends on the attention
             observed["precision.weights"] = _precision(named, frozen or dtypes, inside)
-        if observed["adapter.method"] != "none":
+        if observed["adapter.method"] != "none" and dtypes:
             observed["adapter.dtype"] = next(iter(dtypes)) if len(dtypes) == 1 else ", ".join(sorted(dtypes))
         group = watch.groups[0] if watch.groups else {}
         peak = group.get("initial_lr", group.get("lr"))
@@ -329,6 +333,10 @@ class Trial:
             return {"adapter.method": "none", "model.quantization": loaded}
         one = kinds[0][1]
         config = model.peft_config["default"]
+        found = sorted({name.rsplit(".", 1)[-1] for name, _ in kinds})
+        asked = self.cfg.lora_target_modules
+        # a tiny model of another family does not have all that is asked for
+        partly = isinstance(asked, list) and not all(name.rsplit(".", 1)[-1] in found for name in asked)
         dropout = one.lora_dropout["default"]
         rank = one.r["default"]
         return {
@@ -339,7 +347,7 @@ class Trial:
             "adapter.use_dora": bool(config.use_dora),
             "adapter.use_rslora": bool(config.use_rslora),
             "adapter.bias": config.bias,
-            "adapter.target_modules": sorted({name.rsplit(".", 1)[-1] for name, _ in kinds}),
+            "adapter.target_modules": None if partly else found,
             "model.quantization": loaded,
         }
 
@@ -357,6 +365,7 @@ def canonical(name: str) -> str:
 
 
 def _precision(named: dict[str, Any], dtypes: set[str], inside: Any) -> str:
+    dtypes = {one for one in dtypes if "int" not in one}  # those of quantized layers
     if len(dtypes) == 1:
         return next(iter(dtypes))
     full = {name for name, one in named.items() if inside.dtype_name(one.dtype) == "fp32" and "lora_" not in name}
