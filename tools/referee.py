@@ -199,7 +199,9 @@ def judge(
                 family = trial.family_of([side])
                 place = trial.workplace(Path(folder) / f"{family}-{number}", family, data)
                 seen = side.trial("plan", place, steps=1)
-                if not run["sequence.packing"] and "rows" in seen:  # those that are longer than the maximum may be dropped
+                if (
+                    not run["sequence.packing"] and "rows" in seen
+                ):  # those that are longer than the maximum may be dropped
                     run = read_document(framework.table(version), config.document,
                                         Context(config.recipe, 1, seen["rows"]))  # fmt: skip
                 found_here = referee(run, seen)

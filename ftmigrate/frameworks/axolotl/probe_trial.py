@@ -281,7 +281,9 @@ class Trial:
             whole = args.dataloader_drop_last or "_get_train_sampler" in vars(trainer)
             observed["duration.partial_batch"] = "dropped" if whole else "kept"
         dtypes = {one["dtype"] for one in found.values()}
-        frozen = {inside.dtype_name(one.dtype) for name, one in named.items() if not one.requires_grad and "lora_" not in name}
+        frozen = {
+            inside.dtype_name(one.dtype) for name, one in named.items() if not one.requires_grad and "lora_" not in name
+        }
         if not self.sharded and (cfg.adapter or not self.swapped):  # which layers stay in fp32 depends on the attention
             observed["precision.weights"] = _precision(named, frozen or dtypes, inside)
         if observed["adapter.method"] != "none" and dtypes:
