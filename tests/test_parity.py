@@ -140,7 +140,7 @@ KEYS: dict[str, dict[str, Any]] = {
     "h": {"max_grad_norm": 1.0},
     "i": {"peft_use_dora": True},
     "k": {"num_epochs": 2, "max_steps": 22},
-    "l": {"num_epochs": 2, "max_steps": 8},
+    "l": {"num_epochs": 2, "max_steps": 20},
     "m": {"bf16": True, "peft_autocast_adapter_dtype": False},
     "m_full": {**FULL, "bf16": True},
     "p": {
