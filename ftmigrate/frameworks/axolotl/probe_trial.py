@@ -281,11 +281,14 @@ class Trial:
             whole = args.dataloader_drop_last or "_get_train_sampler" in vars(trainer)
             observed["duration.partial_batch"] = "dropped" if whole else "kept"
         dtypes = {one["dtype"] for one in found.values()}
+        plain = {
+            name: one for name, one in named.items() if not hasattr(one, "quant_state")
+        }  # bf16 is what 4 bits lie in
         frozen = {
-            inside.dtype_name(one.dtype) for name, one in named.items() if not one.requires_grad and "lora_" not in name
+            inside.dtype_name(one.dtype) for name, one in plain.items() if not one.requires_grad and "lora_" not in name
         }
         if not self.sharded and (cfg.adapter or not self.swapped):  # which layers stay in fp32 depends on the attention
-            observed["precision.weights"] = _precision(named, frozen or dtypes, inside)
+            observed["precision.weights"] = _precision(plain, frozen or dtypes, inside)
         if observed["adapter.method"] != "none" and dtypes:
             observed["adapter.dtype"] = next(iter(dtypes)) if len(dtypes) == 1 else ", ".join(sorted(dtypes))
         group = watch.groups[0] if watch.groups else {}
