@@ -267,7 +267,7 @@ class Trial:
             "data.order": order,
             "data.shuffle": None if order is None else not order.startswith("as stored"),
             "sequence.packing": packed,
-            "precision.autocast": watch.autocast,
+            "precision.autocast": None if args.fp16 else watch.autocast,  # a CPU has no autocast to fp16
             "memory.activation_checkpointing": bool(getattr(model, "is_gradient_checkpointing", False)),
             "logging.every": int(args.logging_steps),
             "method.name": str(cfg.rl.value if hasattr(cfg.rl, "value") else cfg.rl) if cfg.rl else "sft",
