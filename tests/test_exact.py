@@ -26,6 +26,7 @@ from ftmigrate.frameworks import registry
 from ftmigrate.frameworks.axolotl import companion, exact_rows
 from ftmigrate.frameworks.axolotl.strategies import Undecodable
 from ftmigrate.frameworks.table import Field, Group
+from ftmigrate.run import vocabulary
 from ftmigrate.run.compare import LOSSES
 from ftmigrate.run.likeness import compare
 from ftmigrate.run.rendering import Rendering
@@ -314,6 +315,7 @@ TABLE: dict[str, dict[str, dict[str, Any]]] = json.loads(OUT.read_text(encoding=
 ROUNDED = {"m", "m_full"}  # bf16: the order of sums shows
 UNREACHED = {"packed_text_split": "rows are cut at a pack's end", "quantized": "another library rounds to NF4"}
 RUN = [name for name, found in TABLE.items() if "exact" in found and name not in UNREACHED]
+MAY_NOT_COUNT = {"launch.device", "data.sources[0].text"}  # told of each: another device, and rows with odd contents
 PLAIN = [name for name, found in TABLE.items() if "plain" in found]
 
 
@@ -346,10 +348,12 @@ def test_the_exact_figures(name: str) -> None:
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_what_differs_in_the_plain_file_is_in_its_ledger(name: str) -> None:
-    """A level that differs names settings that the ledger calls lost; none is a surprise."""
+    """A level that differs names settings that the ledger calls lost; what no level names is among them too."""
     plain = exactly(name, exact=False, rows=KNOWN[name].rows * TIMES)
     found = set(TABLE[name]["plain"].get("because", ())) - {"None"}
     assert found <= lost(plain), found - lost(plain)
+    bent = {path for path in lost(plain) if vocabulary.spec(path).effect == "training"} - MAY_NOT_COUNT
+    assert TABLE[name]["plain"]["train"] == "passed" or found or bent
 
 
 # --- trained again -------------------------------------------------------------------------------------------------
@@ -372,7 +376,7 @@ def test_an_exact_conversion_trains_the_same(name: str, probes: dict[str, Probe]
     assert apart.loss <= (1e-2 if name in ROUNDED else 1e-5)
 
 
-@pytest.mark.parametrize("name", of_today(PLAIN, 1))
+@pytest.mark.parametrize("name", list(dict.fromkeys(["f_cut", *of_today(PLAIN, 1)])))
 def test_a_plain_conversion_trains_as_it_was_found_to(name: str, probes: dict[str, Probe]) -> None:
     found = run(KNOWN[name], probes, Options(steps=24, explain=False), exact=False)
     kept = TABLE[name]["plain"]

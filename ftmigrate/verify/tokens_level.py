@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from msgspec.structs import replace
+
 from ftmigrate.run.compare import losses
 from ftmigrate.run.model import Run
 from ftmigrate.verify import tiny_tokenizer
@@ -32,8 +34,14 @@ def compare_tokens(
     found: list[Difference] = []
     seen: set[str] = set()
     differing = 0
+    shifted = False  # a row that is cut into several on one side only moves all behind it
+    limits = [run["sequence.max_length"] for run in (before, after)]
     for index, (one, other) in enumerate(zip(first, second, strict=False)):
         difference = _sample(_Place(index, pairs, counts), one, other, (before, after), tokenizer, told)
+        if difference is not None and shifted:
+            difference = replace(difference, setting="sequence.overlong", told=True)
+        if "sequence.overlong" in told:
+            shifted = shifted or any(map(_full, (one, other), limits))
         if difference is not None:
             differing += 1
             if str(difference.setting) not in seen:
@@ -140,6 +148,11 @@ def _masked(
         f"{'trained' if trained[0] else 'masked'} in the source, {'trained' if trained[1] else 'masked'} in the target"
     )
     return Difference(place.setting("loss_mask"), text, place.setting("loss_mask") in told)
+
+
+def _full(sample: Sample, limit: object) -> bool:
+    """Whether a sample is as long as it may be (with one token for an end)."""
+    return isinstance(limit, int) and len(sample["ids"]) >= limit - 1
 
 
 def _cut(whole: Sequence[Sequence[int]], limits: Sequence[object]) -> bool:
