@@ -35,7 +35,7 @@ from ftmigrate.frameworks.reader import Context  # noqa: E402
 from ftmigrate.frameworks.reader import read as read_document  # noqa: E402
 from ftmigrate.frameworks.table import dotted  # noqa: E402
 from ftmigrate.run.display import to_text  # noqa: E402
-from ftmigrate.run.model import Run  # noqa: E402
+from ftmigrate.run.model import NOT_APPLICABLE, Run  # noqa: E402
 from ftmigrate.verify import environments, rows, trial  # noqa: E402
 from ftmigrate.verify.plan_level import referee  # noqa: E402
 from ftmigrate.verify.probe import Probe, ProbeError  # noqa: E402
@@ -210,6 +210,8 @@ def judge(
                 found_here = referee(run, seen)
                 if any(config.document.tree.get(key) for key in BENDING):
                     found_here = {path: one for path, one in found_here.items() if not path.startswith("schedule.")}
+                if any(run[path] not in (1, NOT_APPLICABLE) for path in ("parallel.tensor", "parallel.context")):
+                    found_here.pop("batch.effective", None)  # one process stands for several that share a batch
                 tally.add(config.name, found_here)
                 if config.changed is not None:
                     tally.move(config, run, found_here)
