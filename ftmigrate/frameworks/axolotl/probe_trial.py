@@ -270,7 +270,7 @@ class Trial:
             "precision.autocast": None if args.fp16 else watch.autocast,  # a CPU has no autocast to fp16
             "memory.activation_checkpointing": bool(getattr(model, "is_gradient_checkpointing", False)),
             "logging.every": int(args.logging_steps),
-            "method.name": str(cfg.rl.value if hasattr(cfg.rl, "value") else cfg.rl) if cfg.rl else "sft",
+            "method.name": self._method(),
             "seed.value": args.seed if self.request["config"].get("seed") is not None else None,
             **self._adapter(),
             **self._objective(),
@@ -307,6 +307,10 @@ class Trial:
             "rows": len(trainer.train_dataset),
             "first": watch.steps[0] if watch.steps else None,
         }
+
+    def _method(self) -> str:
+        rl = self.cfg.rl
+        return str(getattr(rl, "value", rl)) if rl else "qat" if self.cfg.qat else "sft"
 
     def _objective(self) -> dict[str, Any]:
         """What the trainer of preference training says of its loss."""
