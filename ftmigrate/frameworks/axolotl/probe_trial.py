@@ -289,8 +289,9 @@ class Trial:
         }
         if not self.sharded and (cfg.adapter or not self.swapped):  # which layers stay in fp32 depends on the attention
             observed["precision.weights"] = _precision(plain, frozen or dtypes, inside)
-        if observed["adapter.method"] != "none" and dtypes:
-            observed["adapter.dtype"] = next(iter(dtypes)) if len(dtypes) == 1 else ", ".join(sorted(dtypes))
+        if observed["adapter.method"] != "none":  # what modules_to_save trains besides has the model's own
+            own = sorted({one["dtype"] for name, one in found.items() if "lora_" in name})
+            observed["adapter.dtype"] = ", ".join(own) or None
         group = watch.groups[0] if watch.groups else {}
         peak = group.get("initial_lr", group.get("lr"))
         observed["optimizer.learning_rate"] = peak
