@@ -23,6 +23,7 @@ MOVED: Mapping[str, tuple[str, ...]] = {
     "lora_r": ("adapter.rank",),
     "lora_target_modules": ("adapter.target_modules",),
     "lr_scheduler": ("schedule.name",),
+    "lr_scheduler_kwargs": ("schedule.cycles",),
     "max_grad_norm": ("gradient.max_norm",),
     "max_steps": ("duration.max_steps",),
     "micro_batch_size": ("batch.micro_size",),
