@@ -315,9 +315,8 @@ TABLE: dict[str, dict[str, dict[str, Any]]] = json.loads(OUT.read_text(encoding=
 ROUNDED = {"m", "m_full"}  # bf16: the order of sums shows
 UNREACHED = {"packed_text_split": "rows are cut at a pack's end", "quantized": "another library rounds to NF4"}
 RUN = [name for name, found in TABLE.items() if "exact" in found and name not in UNREACHED]
-UNTOLD = {
-    "odd_chat": {"data.sources[0].text"}
-}  # names of special tokens in rows (docs/ledger.md, what it does not see)
+# names of special tokens in rows: docs/ledger.md, what it does not see
+UNTOLD = {"odd_chat": {"data.sources[0].text"}}
 MAY_NOT_COUNT = {"launch.device", "data.sources[0].text"}  # told of each: another device, and rows with odd contents
 PLAIN = [name for name, found in TABLE.items() if "plain" in found]
 
@@ -373,7 +372,8 @@ def of_today(names: list[str], count: int) -> list[str]:
 @pytest.mark.parametrize("name", list(dict.fromkeys([*EVER, *of_today(RUN, 2)])))
 def test_an_exact_conversion_trains_the_same(name: str, probes: dict[str, Probe]) -> None:
     found = {one.level: one for one in run(KNOWN[name], probes, Options(steps=20, explain=False), exact=True)}
-    assert {found["plan"].outcome, found["tokens"].outcome} == {Outcome.PASSED}, found
+    rounded = {"train"} if name in ROUNDED else set()
+    assert {one.outcome for level, one in found.items() if level not in rounded} == {Outcome.PASSED}, found
     apart = gap(found["train"].data["source"], found["train"].data["target"])
     assert apart.counts == (20, 20)
     assert apart.loss <= (1e-2 if name in ROUNDED else 1e-5)
