@@ -2,7 +2,6 @@
 
     python tools/referee.py            # compare, print the table, write tests/referee.json
     python tools/referee.py torchtune  # one framework
-    python tools/referee.py --again    # only the configs that disagreed, after a repair
 
 Each config is read by us and run by its framework on a tiny model with made rows (ftmigrate.verify.trial, level plan).
 Every setting that the framework's own objects show is compared. Configs: fixtures/, the torchtune wheel's and the
@@ -18,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,7 +32,7 @@ from ftmigrate.document.model import Document, DocumentError  # noqa: E402
 from ftmigrate.frameworks import registry  # noqa: E402
 from ftmigrate.frameworks.reader import Context  # noqa: E402
 from ftmigrate.frameworks.reader import read as read_document  # noqa: E402
-from ftmigrate.frameworks.table import dotted  # noqa: E402
+from ftmigrate.frameworks.table import Table, dotted  # noqa: E402
 from ftmigrate.run.display import to_text  # noqa: E402
 from ftmigrate.run.model import NOT_APPLICABLE, Run  # noqa: E402
 from ftmigrate.verify import environments, rows, trial  # noqa: E402
@@ -127,11 +126,9 @@ class Tally:
         self.base: tuple[Run, dict[str, tuple[Any, Any, bool]]] | None = None
         self.moved: dict[str, dict[str, str]] = {}
         self.ran = 0
-        self.seen: dict[str, dict[str, bool]] = {}
 
     def add(self, name: str, found: dict[str, tuple[Any, Any, bool]]) -> None:
         self.ran += 1
-        self.seen[name] = {path: same for path, (_, _, same) in found.items()}
         for path, (ours, theirs, same) in found.items():
             self.compared[path] += 1
             self.agreed[path] += same
@@ -169,8 +166,13 @@ class Tally:
                 "could not run": dict(sorted(reasons.items(), key=lambda one: (-one[1], one[0])))}  # fmt: skip
 
 
+def reading(table: Table, config: Config, count: int | None) -> Run:
+    """Our reading of a config on one device; count: how many rows there are."""
+    return read_document(table, config.document, Context(config.recipe, 1, count))
+
+
 def judge(
-    name: str, version: str, configs: Iterator[Config], limit: int | None, only: Collection[str], seconds: float | None
+    name: str, version: str, configs: Iterator[Config], limit: int | None, only: str, seconds: float | None
 ) -> Tally:
     """All configs of a framework through its probe."""
     framework, tally, started = registry.get(name), Tally(), time.monotonic()
@@ -181,32 +183,27 @@ def judge(
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         probe: Probe | None = None
         for number, config in enumerate(configs):
-            if only and not any(part in config.name for part in only):
+            if only not in config.name:
                 continue
             if (limit is not None and tally.ran >= limit) or (
                 seconds is not None and time.monotonic() > started + seconds
             ):
                 break
             try:
-                context = Context(config.recipe, 1, None)
-                run = read_document(framework.table(version), config.document, context)
+                run = reading(framework.table(version), config, None)
                 if "no training" in str(run["method.name"]) or run.sources == 0:
                     continue
                 if probe is None:
                     probe = stack.enter_context(Probe(found.python, name))
                 count = rows.needed([run])
                 data = rows.sources([run], count)
-                run = read_document(framework.table(version), config.document,
-                                    Context(config.recipe, 1, sum(map(len, data))))  # fmt: skip
+                run = reading(framework.table(version), config, sum(map(len, data)))
                 side = trial.Side(config.document, run, probe)
                 family = trial.family_of([side])
                 place = trial.workplace(Path(folder) / f"{family}-{number}", family, data)
                 seen = side.trial("plan", place, steps=1)
-                if (
-                    not run["sequence.packing"] and "rows" in seen
-                ):  # those that are longer than the maximum may be dropped
-                    run = read_document(framework.table(version), config.document,
-                                        Context(config.recipe, 1, seen["rows"]))  # fmt: skip
+                if not run["sequence.packing"] and "rows" in seen:  # rows longer than the maximum may be dropped
+                    run = reading(framework.table(version), config, seen["rows"])
                 found_here = referee(run, seen)
                 if any(config.document.tree.get(key) for key in BENDING):
                     found_here = {path: one for path, one in found_here.items() if not path.startswith("schedule.")}
@@ -221,18 +218,6 @@ def judge(
                 if isinstance(error, ProbeError):
                     probe = None
     return tally
-
-
-def mend(kept: dict[str, Any], again: Tally) -> None:
-    """Put what configs were found to be after a repair in the place of their disagreements."""
-    for one in kept["disagreements"]:
-        path, now = one["setting"], again.seen.get(one["config"])
-        if now is None:
-            raise SystemExit(f"{one['config']} could not run again: run all of them")
-        kept["settings"][path]["compared"] -= path not in now
-        kept["settings"][path]["agreed"] += now.get(path, False)
-    kept["settings"] = {path: one for path, one in kept["settings"].items() if one["compared"]}
-    kept["disagreements"] = again.wrong
 
 
 def write_proofs(name: str, found: dict[str, Any]) -> None:
@@ -265,7 +250,6 @@ def main() -> int:
     parser.add_argument("--limit", type=int, help="so many configs only; nothing is written")
     parser.add_argument("--only", default="", help="configs whose name holds this text; nothing is written")
     parser.add_argument("--seconds", type=float, help="stop taking configs after so long")
-    parser.add_argument("--again", action="store_true", help="only the configs that disagree in tests/referee.json")
     parser.add_argument("--proofs", action="store_true", help="only write proofs.py from what is in tests/referee.json")
     told = parser.parse_args()
     if told.proofs:
@@ -274,18 +258,9 @@ def main() -> int:
         return 0
     for name in told.framework or CONFIGS:
         version, configs = CONFIGS[name]
+        found = judge(name, version, configs(), told.limit, told.only, told.seconds)
         report = json.loads(OUT.read_text(encoding="utf-8")) if OUT.exists() else {}
-        kept = report.get(f"{name}@{version}", {})
-        only = {told.only} - {""}
-        if told.again:
-            only = {one["config"] for one in kept["disagreements"]}
-            if not only:
-                continue
-        found = judge(name, version, configs(), told.limit, only, told.seconds)
-        if told.again:
-            mend(kept, found)
-        else:
-            report[f"{name}@{version}"] = found.json()
+        report[f"{name}@{version}"] = found.json()
         print(f"{name} {version}: {found.ran} configs run, {len(found.not_run)} could not run")
         for path, one in found.json()["settings"].items():
             print(f"  {path:34} {one['compared']:4} compared {one['agreed']:4} agree  {one['values']} values")

@@ -280,15 +280,8 @@ class Trial:
         if not packed:
             whole = args.dataloader_drop_last or "_get_train_sampler" in vars(trainer)
             observed["duration.partial_batch"] = "dropped" if whole else "kept"
-        dtypes = {one["dtype"] for one in found.values()}
-        plain = {
-            name: one for name, one in named.items() if not hasattr(one, "quant_state")
-        }  # bf16 is what 4 bits lie in
-        frozen = {
-            inside.dtype_name(one.dtype) for name, one in plain.items() if not one.requires_grad and "lora_" not in name
-        }
         if not self.sharded and (cfg.adapter or not self.swapped):  # which layers stay in fp32 depends on the attention
-            observed["precision.weights"] = _precision(plain, frozen or dtypes, inside)
+            observed["precision.weights"] = _precision(named, inside)
         if observed["adapter.method"] != "none":  # what modules_to_save trains besides has the model's own
             own = sorted({one["dtype"] for name, one in found.items() if "lora_" in name})
             observed["adapter.dtype"] = ", ".join(own) or None
@@ -374,14 +367,23 @@ def canonical(name: str) -> str:
     return name.removeprefix("module.").removeprefix("model.")
 
 
-def _precision(named: dict[str, Any], dtypes: set[str], inside: Any) -> str:
-    dtypes = {one for one in dtypes if "int" not in one}  # those of quantized layers
+def _precision(named: dict[str, Any], inside: Any) -> str:
+    """The types of the frozen weights, of all where none is frozen; the adapter's own and quantized layers aside."""
+    types = {name: inside.dtype_name(one.dtype) for name, one in named.items() if not _quantized(one)}
+    base = {name: kind for name, kind in types.items() if "lora_" not in name}
+    dtypes = {kind for name, kind in base.items() if not named[name].requires_grad}
+    dtypes = dtypes or {kind for name, kind in types.items() if named[name].requires_grad}
     if len(dtypes) == 1:
         return next(iter(dtypes))
-    full = {name for name, one in named.items() if inside.dtype_name(one.dtype) == "fp32" and "lora_" not in name}
+    full = [name for name, kind in base.items() if kind == "fp32"]
     if dtypes == {"bf16", "fp32"} and all("norm" in name or "embed" in name or "lm_head" in name for name in full):
         return "bf16, embeddings and norms fp32"
     return ", ".join(sorted(dtypes))
+
+
+def _quantized(weight: Any) -> bool:
+    """A layer in 8 or 4 bits; the latter may lie in bf16."""
+    return hasattr(weight, "quant_state") or not bool(weight.is_floating_point())
 
 
 def family(request: dict[str, Any]) -> dict[str, Any]:

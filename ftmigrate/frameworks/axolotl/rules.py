@@ -249,8 +249,7 @@ def frozen(subject: Subject) -> Iterator[Finding]:
         return
     told = tree.get("unfrozen_parameters")
     patterns = [one for one in told if isinstance(one, str)] if isinstance(told, list) else []
-    heads = [re.match(r"\^?(\w*)", one) for one in patterns]
-    starts = [head[1] for head in heads if head is not None]
+    starts = [re.split(r"\W", one.removeprefix("^"), maxsplit=1)[0] for one in patterns]
     if not patterns or any(_ADAPTED.startswith(one) or one.startswith(_ADAPTED) for one in starts):
         return
     message = (
