@@ -369,7 +369,7 @@ def canonical(name: str) -> str:
 
 def _precision(named: dict[str, Any], inside: Any) -> str:
     """The types of the frozen weights, of all where none is frozen; the adapter's own and quantized layers aside."""
-    types = {name: inside.dtype_name(one.dtype) for name, one in named.items() if not _quantized(one)}
+    types: dict[str, str] = {name: inside.dtype_name(one.dtype) for name, one in named.items() if not _quantized(one)}
     base = {name: kind for name, kind in types.items() if "lora_" not in name}
     dtypes = {kind for name, kind in base.items() if not named[name].requires_grad}
     dtypes = dtypes or {kind for name, kind in types.items() if named[name].requires_grad}
