@@ -180,11 +180,17 @@ KEYS: dict[str, dict[str, Any]] = {
         "datasets[0].message_property_mappings.role": "from",
         "datasets[0].message_property_mappings.content": "value",
     },
+    "plain_chat": {**CHAT, "datasets[0].path": str(FIXTURES / "plain_chat.json")},
 }  # fmt: skip
 
 # case -> what is lost beside HERE: setting -> what its note says
 TEXT, MASK = "data.sources[0].text", "data.sources[0].loss_mask"
-HERE = {"launch.device": "cuda", "tokenizer.eos_token": "the saved tokenizer"}
+NAMES = "data.sources[{}].special_names"
+HERE = {
+    "launch.device": "cuda",
+    "tokenizer.eos_token": "the saved tokenizer",
+    NAMES.format(0): "0.016 in the loss where 12 of 48 rows did",
+}
 BLANKS = {TEXT: "8.8e-4"}
 COUNTED = {"memory.chunked_loss": "0.3 % in rows of 350 tokens"}
 HEADER = {MASK: "measured 0.02 to 0.11"}
@@ -218,7 +224,10 @@ LOST: dict[str, dict[str, str]] = {
     "m_full": BLANKS | COUNTED | AUTOCAST | DECAY | {"precision.weights": "6e-3"},
     "p": BLANKS | COUNTED,
     "q": BLANKS | COUNTED,
-    "two_sources": BLANKS | COUNTED | ORDER | {"data.sources[1].text": "8.8e-4"},
+    "two_sources": BLANKS
+    | COUNTED
+    | ORDER
+    | {"data.sources[1].text": "8.8e-4", NAMES.format(1): "0.016 in the loss where 12 of 48 rows did"},
     "warmup_of_one": BLANKS | COUNTED | {"schedule.warmup_steps": "0.019"},
     "warmup_of_none": BLANKS | COUNTED,
     "warmup_of_many": BLANKS | COUNTED,
@@ -241,6 +250,7 @@ LOST: dict[str, dict[str, str]] = {
     "odd_alpaca": BLANKS | COUNTED,
     "odd_masked": BLANKS | HEADER,
     "odd_chat": HEADER,
+    "plain_chat": HEADER,
 }
 
 
@@ -297,7 +307,7 @@ def test_exact_reaches_the_order(name: str) -> None:
 
 
 def test_exact_reaches_the_order_of_chat_rows_by_the_seed_alone() -> None:
-    case = CASES["d_openai"]
+    case = CASES["plain_chat"]
     made = api.convert(str(case.config), TARGET, "torchtune", overrides=(*case.overrides, "shuffle=true"), exact=True,
                        recipe=case.recipe, rows=case.rows, world_size=1)  # fmt: skip
     assert (made.keys["seed"], made.keys["shuffle_merged_datasets"]) == (0, False)
@@ -305,14 +315,22 @@ def test_exact_reaches_the_order_of_chat_rows_by_the_seed_alone() -> None:
     assert len(made.files) == 1
 
 
-@pytest.mark.parametrize("name", ["d_sharegpt", "d_openai"])
-def test_exact_reaches_the_mask(name: str) -> None:
-    made = converted(name, exact=True)
+def test_exact_reaches_the_mask_by_a_template_where_no_row_names_a_special_token() -> None:
+    made = converted("plain_chat", exact=True)
     entry = yaml.safe_load(next(iter(made.files.values())))["datasets"][0]
     assert (entry["type"], entry["chat_template"]) == ("chat_template", "jinja")
     for stand_in in ("[[dummy_message]]", "zzdummymessagezz"):
         assert stand_in in entry["chat_template_jinja"]
-    assert MASK not in lost(made)
+    assert {MASK, NAMES.format(0)}.isdisjoint(lost(made))
+    assert any("no row holds" in note for note in made.ledger.notes)
+
+
+@pytest.mark.parametrize("name", ["d_sharegpt", "d_openai"])
+def test_exact_reaches_the_mask_and_the_text_of_names_by_rows_of_its_own(name: str) -> None:
+    made = converted(name, exact=True)
+    entry = yaml.safe_load(next(iter(made.files.values())))["datasets"][0]
+    assert entry["type"].endswith("_exact.rows")
+    assert {MASK, NAMES.format(0)}.isdisjoint(lost(made))
 
 
 def test_left_over_micro_batches_count_where_the_rows_are_not_known() -> None:

@@ -368,6 +368,14 @@ _SPECS: tuple[Spec, ...] = (
         "row was seen to differ with Llama 2's and Mistral's kind of tokenizer; the loss was not measured",
     ),
     _s(
+        "data.sources[].special_names",
+        "text | tokens",
+        "what the names of special tokens become that stand in a row's own text",
+        free=True,
+        loss="only rows that hold such a name (`<|eot_id|>` in a message) become other tokens: 0.016 in the loss where 12 of 48 "
+        "rows did",
+    ),
+    _s(
         "data.sources[].loss_mask",
         "rendering",
         "the part of that text that is trained",

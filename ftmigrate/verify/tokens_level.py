@@ -63,10 +63,8 @@ def compare_tokens(
         "tokenizer": tokenizer,
         "source": [_shown(one) for one in first[:SHOWN]],
         "target": [_shown(one) for one in second[:SHOWN]],
-        "texts": [[tiny_tokenizer.text_of(tokenizer, number) for number in one["ids"]] for one in first[:SHOWN]],
-        "target_texts": [
-            [tiny_tokenizer.text_of(tokenizer, number) for number in one["ids"]] for one in second[:SHOWN]
-        ],
+        "texts": [_texts(one["ids"], tokenizer) for one in first[:SHOWN]],
+        "target_texts": [_texts(one["ids"], tokenizer) for one in second[:SHOWN]],
     }
     return Result("tokens", Outcome.DIFFERS if found else Outcome.PASSED, tuple(details), tuple(found), data)
 
@@ -97,7 +95,7 @@ class _Place(NamedTuple):
                 number = source
                 break
             row -= count
-        return f"data.sources[{number}].{'rejected' if self.pairs and self.number % 2 and name != 'pieces' else name}"
+        return f"data.sources[{number}].{'rejected' if self.pairs and self.number % 2 and name in ('text', 'loss_mask') else name}"
 
 
 def _sample(
@@ -128,9 +126,20 @@ def _sample(
         return _masked(place, length if apart is None else apart, one, other, mask, other_mask, tokenizer, told)
     shown = [_text(side, at, tokenizer) for side in whole]
     text = f"{place.name}, token {at + 1}: {shown[0]} in the source, {shown[1]} in the target"
-    blanks_only = _words(ids, tokenizer) == _words(other_ids, tokenizer)
-    path = place.setting("pieces" if blanks_only and place.setting("pieces") in told else "text")
+    path = place.setting(_cut_otherwise(at, ids, other_ids, tokenizer) or "text")
+    path = path if path in told else place.setting("text")
     return Difference(path, text, path in told)
+
+
+def _cut_otherwise(at: int, one: Sequence[int], other: Sequence[int], tokenizer: str) -> str | None:
+    """The setting that explains other ids from `at` on for the same words; None where the words differ."""
+    if _words(one, tokenizer) != _words(other, tokenizer):
+        return None
+    for ids, others in ((one, other), (other, one)):
+        name = tiny_tokenizer.text_of(tokenizer, ids[at])
+        if len(name) > 1 and "".join(_texts(others[at:], tokenizer)).startswith(name):
+            return "special_names"
+    return "pieces"
 
 
 def _masked(
@@ -142,7 +151,7 @@ def _masked(
     run = at
     while run < len(ids) and [run < len(side) and side[run] for side in (mask, other_mask)] == trained:
         run += 1
-    stretch = "".join(tiny_tokenizer.text_of(tokenizer, number) for number in ids[at:run])
+    stretch = "".join(_texts(ids[at:run], tokenizer))
     text = (
         f"{place.name}, tokens {at + 1} to {run}: {stretch[:60]!r}{'…' if len(stretch) > 60 else ''} is "
         f"{'trained' if trained[0] else 'masked'} in the source, {'trained' if trained[1] else 'masked'} in the target"
@@ -168,10 +177,13 @@ def _first(one: Sequence[int], other: Sequence[int]) -> int | None:
 
 
 def _text(ids: Sequence[int], at: int, tokenizer: str) -> str:
-    text = "".join(tiny_tokenizer.text_of(tokenizer, number) for number in ids[at : at + AROUND])
-    return repr(text)
+    return repr("".join(_texts(ids[at : at + AROUND], tokenizer)))
 
 
 def _words(ids: Sequence[int], tokenizer: str) -> str:
     """The text of ids without its white space."""
-    return "".join("".join(tiny_tokenizer.text_of(tokenizer, number) for number in ids).split())
+    return "".join("".join(_texts(ids, tokenizer)).split())
+
+
+def _texts(ids: Sequence[int], tokenizer: str) -> list[str]:
+    return [tiny_tokenizer.text_of(tokenizer, number) for number in ids]

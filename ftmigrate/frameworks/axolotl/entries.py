@@ -38,6 +38,7 @@ from ftmigrate.frameworks.axolotl.strategies import (
     reflection_rendering,
 )
 from ftmigrate.run.likeness import with_tokens
+from ftmigrate.run.model import NOT_APPLICABLE
 from ftmigrate.run.rendering import Column, Conversation, Ends, Labelled, Loss, Rendering, Text, Tokens
 from ftmigrate.run.source import Decoded
 
@@ -77,6 +78,7 @@ SETTINGS = (
     "text",
     "loss_mask",
     "pieces",
+    "special_names",
 )
 THOUGHT = "reasoning_content"
 ROLE_NAMES: Mapping[str, str] = {
@@ -110,7 +112,14 @@ def decode(
     except Undecodable as why:
         value = Unresolved(str(why))
     text = Decoded(value, tuple(read.used))
-    return {**out, "text": text, "loss_mask": text, "pieces": Decoded(_pieces(entry.get("type")))}
+    kind = entry.get("type")
+    names = Decoded(_names(kind) if isinstance(value, Rendering) and kind is not None else NOT_APPLICABLE)
+    return {**out, "text": text, "loss_mask": text, "pieces": Decoded(_pieces(kind)), "special_names": names}
+
+
+def _names(kind: Value) -> str:
+    """transformers' tokenizers look for their special tokens in every text (tokenization_utils_tokenizers.py)."""
+    return "text" if is_rows_type(kind) else "tokens"
 
 
 def _pieces(kind: Value) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ftmigrate.document.model import Value
-from ftmigrate.frameworks.axolotl.strategies import SPECIAL, Undecodable
+from ftmigrate.frameworks.axolotl.strategies import Undecodable
 from ftmigrate.run.rendering import (
     ChatFormat,
     Column,
@@ -123,14 +123,6 @@ def _parts(segments: Sequence[Segment]) -> list[Value]:
             case _:
                 raise _NotSaid
     return out
-
-
-def special_tokens(given: Form) -> frozenset[str]:
-    """The special tokens that stand around contents."""
-    turns = given.get("turns")
-    around = [turn for turn in turns.values() if isinstance(turn, dict)] if isinstance(turns, dict) else []
-    texts = [given.get("start"), given.get("end"), *(turn.get(key) for turn in around for key in ("before", "after"))]
-    return frozenset(token for text in texts if isinstance(text, str) for token in SPECIAL.findall(text))
 
 
 # --- reading ----------------------------------------------------------------------------------------------------

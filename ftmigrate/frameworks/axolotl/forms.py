@@ -87,6 +87,7 @@ def decode(
     if method == "kto":
         out["label"] = _label(entry)
     out["pieces"] = Decoded("each step apart" if method == "process reward" else "as one")
+    out["special_names"] = Decoded("tokens")
     return out
 
 

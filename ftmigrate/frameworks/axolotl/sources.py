@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ftmigrate.document.model import Path as KeyPath
@@ -16,7 +15,7 @@ from ftmigrate.frameworks.axolotl.places import entry_of
 from ftmigrate.frameworks.reader import Reader
 from ftmigrate.frameworks.table import Sources, SourceSetting, Wanted
 from ftmigrate.run.rendering import Conversation, Rendering
-from ftmigrate.run.source import Decoded, Location, with_columns
+from ftmigrate.run.source import Decoded, with_columns
 
 if TYPE_CHECKING:
     from ftmigrate.frameworks.axolotl.proposals import Choice
@@ -138,20 +137,8 @@ def _own_form(source: Mapping[str, Any], choice: Choice, told: Wanted) -> exact_
     form = exact_rows.form(text, told.tokens)
     if form is None or compare(text, exact_rows.rendering(form), told.tokens):
         return None
-    needed = choice.differences or splits or "special_tokens" in choice.config
-    return form if needed or _hold_tokens(source.get("location"), exact_rows.special_tokens(form)) else None
-
-
-def _hold_tokens(location: object, tokens: Collection[str]) -> bool:
-    """Whether rows that lie on this machine hold the text of a special token, which a template would make that token."""
-    names = (location.files or (location.path,)) if isinstance(location, Location) else ()
-    for name in names:
-        path = Path(name)
-        if path.suffix in (".json", ".jsonl") and path.is_file():
-            with path.open(encoding="utf-8", errors="replace") as file:
-                if any(token in line for line in file for token in tokens):
-                    return True
-    return False
+    named = source.get("special_names") == "text"
+    return form if named or choice.differences or splits or "special_tokens" in choice.config else None
 
 
 ENTRY = Sources(("datasets",), GLOBAL_KEYS, decode, write)

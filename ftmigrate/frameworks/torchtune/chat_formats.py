@@ -32,6 +32,9 @@ class TokenizerFormat(Struct, frozen=True):
     torchtune's own EOS, which for some checkpoints of a family is not the hub tokenizer's (base against instruct).
     completion: BOS and EOS around plain text (`encode` with both); empty_completion: whether an empty text has them.
     refuses: prompt templates that the tokenizer does not run with, or that are not described with it, and why.
+    names: what names of special tokens become that stand in a text: tiktoken is given none to look for
+    (modules/transforms/tokenizers/_tiktoken.py, encode), a sentencepiece model takes its control pieces from no text,
+    and Qwen's tokenizer splits texts at them (models/qwen2/_tokenizer.py, encode).
     """
 
     chat: ChatFormat
@@ -41,6 +44,7 @@ class TokenizerFormat(Struct, frozen=True):
     completion: tuple[str, str]
     item_strip: bool | str = False
     empty_completion: bool = True
+    names: str = "text"
     refuses: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -114,6 +118,7 @@ _QWEN = TokenizerFormat(
     bos="",
     eos="<|im_end|>",
     completion=("", "<|im_end|>"),
+    names="tokens",
     refuses={CHATML: "the tokenizer adds the same markers itself and refuses the template"},
 )
 _QWEN2 = replace(
@@ -179,6 +184,7 @@ _QWEN2_TEMPLATED = TokenizerFormat(
     bos="",
     eos="<|endoftext|>",
     completion=("", "<|endoftext|>"),
+    names="tokens",
 )
 
 

@@ -9,7 +9,7 @@ from ftmigrate.document.model import Path, Unresolved, Value
 from ftmigrate.frameworks.reader import Reader
 from ftmigrate.frameworks.table import ABSENT, Sources, SourceSetting, Wanted
 from ftmigrate.frameworks.torchtune import datasets, older
-from ftmigrate.frameworks.torchtune.chat_formats import default_template
+from ftmigrate.frameworks.torchtune.chat_formats import default_template, tokenizer_format
 from ftmigrate.run.model import NOT_APPLICABLE
 from ftmigrate.run.rendering import Rendering
 from ftmigrate.run.source import Decoded, with_columns
@@ -61,7 +61,11 @@ def decode(reader: Reader) -> Sequence[Mapping[str, SourceSetting]]:
             nothing = Decoded(NOT_APPLICABLE)
             decoded = {name: d if isinstance(d.value, Unresolved) else nothing for name, d in decoded.items()}
         pieces = _PIECES if _family(tokenizer) in _LED and not _is_plain(form.component) else NOT_APPLICABLE
-        decoded["pieces"] = Decoded(pieces if isinstance(decoded["text"].value, Rendering) else NOT_APPLICABLE)
+        known = isinstance(decoded["text"].value, Rendering)
+        decoded["pieces"] = Decoded(pieces if known else NOT_APPLICABLE)
+        shape = tokenizer_format(tokenizer, reader.version)
+        named = shape.names if known and shape and reader.context.names else NOT_APPLICABLE
+        decoded["special_names"] = Decoded(named)
         found.append({name: _setting(reader, head, name, value) for name, value in decoded.items()})
     return found
 

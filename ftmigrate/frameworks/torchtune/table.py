@@ -1163,17 +1163,6 @@ def tokens(reader: Reader) -> Mapping[str, str]:
     return found.tokens if name.split(".")[-2] in _ONE_EOS else {"bos": found.bos}
 
 
-def _notes(reader: Reader) -> tuple[str, ...]:
-    """modules/transforms/tokenizers/_tiktoken.py, encode: no special token is allowed in a text."""
-    named = str(reader.value("tokenizer._component_"))
-    if ".models.llama3" not in named and ".models.phi4." not in named:
-        return ()
-    return (
-        "names of special tokens that stand in the rows (`<|eot_id|>`) are plain text to this tokenizer; transformers' tokenizers "
-        "take them for the tokens. Look for them in your data",
-    )
-
-
 def table(version: str) -> Table:
     """torchtune's table at a version."""
 
@@ -1181,4 +1170,4 @@ def table(version: str) -> Table:
         return recipes.recognise(document, told, version)
 
     return Table("torchtune", version, ENTRIES, default_of, unknown, null_is_absent=False, recipe_of=recipe_of,
-                 tokens=tokens, lacks=recipes.LACKS, notes=_notes, header=lambda run: writing.header(run, version))  # fmt: skip
+                 tokens=tokens, lacks=recipes.LACKS, header=lambda run: writing.header(run, version))  # fmt: skip
