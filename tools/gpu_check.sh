@@ -21,6 +21,15 @@ export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
 locks="torchtune-0.6.1:3.11 axolotl-0.21.0:3.12"
 filling=false
 [ "${1:-}" != --fill ] || filling=true
+more=
+if $filling; then
+    echo "filling $wheels" >&2
+elif [ "$device" = cuda ]; then
+    nvidia-smi -L >/dev/null 2>&1 || { echo "there is no GPU that a CUDA driver sees: nothing was checked" >&2; exit 2; }
+    more=--gpu
+else
+    echo "DEVICE=$device: this tries the script, it is NO check of a GPU" >&2
+fi
 if $filling; then
     mkdir -p "$wheels"
     # not every release has a wheel: those that have none are built from their source
@@ -47,13 +56,6 @@ if $filling; then
     exit 0
 fi
 
-if [ "$device" = cuda ]; then
-    nvidia-smi -L >/dev/null 2>&1 || { echo "there is no GPU that a CUDA driver sees: nothing was checked" >&2; exit 2; }
-    more=--gpu
-else
-    echo "DEVICE=$device: this tries the script, it is NO check of a GPU" >&2
-    more=
-fi
 for lock in $locks; do
     name=${lock%:*}
     "$python" -m ftmigrate env create "${name%%-*}@${name#*-}" $more >&2
