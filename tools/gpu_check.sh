@@ -23,21 +23,19 @@ filling=false
 [ "${1:-}" != --fill ] || filling=true
 more=
 if $filling; then
-    echo "filling $wheels" >&2
+    mkdir -p "$wheels"
+    # not every release has a wheel: those that have none are built from their source
+    "$python" -m pip wheel --wheel-dir "$wheels" "$root"
 elif [ "$device" = cuda ]; then
     nvidia-smi -L >/dev/null 2>&1 || { echo "there is no GPU that a CUDA driver sees: nothing was checked" >&2; exit 2; }
     more=--gpu
 else
     echo "DEVICE=$device: this tries the script, it is NO check of a GPU" >&2
 fi
-if $filling; then
-    mkdir -p "$wheels"
-    # not every release has a wheel: those that have none are built from their source
-    "$python" -m pip wheel --wheel-dir "$wheels" "$root"
-elif [ -d "$wheels" ]; then
+if ! $filling && [ -d "$wheels" ]; then
     echo "installing from $wheels, without a network" >&2
     export PIP_NO_INDEX=1 PIP_FIND_LINKS="$wheels" UV_NO_INDEX=1 UV_FIND_LINKS="$wheels"
-else
+elif ! $filling; then
     echo "there is no folder $wheels: packages come from the index" >&2
 fi
 if ! "$python" -c "import ftmigrate.api" 2>/dev/null; then
