@@ -15,7 +15,7 @@ run() {
 for step in "$@"; do
     case $step in
     fuzz) run "$step" python tools/fuzz_lint.py --count 100000 ;;
-    properties) run "$step" env FTMIGRATE_HYPOTHESIS=nightly pytest -n auto -q ;;
+    properties) run "$step" env FTMIGRATE_HYPOTHESIS=nightly pytest -n auto -q -m hypothesis ;;
     mutation) run "$step" env FTMIGRATE_MUTATION_STEP=1 pytest -n auto -q tests/test_mutation.py ;;
     trained) run "$step" python tools/train_cases.py ;;
     kinds) run "$step" python tools/verify_kinds.py ;;
