@@ -205,7 +205,10 @@ def judge(
                 if not run["sequence.packing"] and "rows" in seen:  # rows longer than the maximum may be dropped
                     run = reading(framework.table(version), config, seen["rows"])
                 found_here = referee(run, seen)
-                if any(config.document.tree.get(key) for key in BENDING):
+                tree = config.document.tree
+                # packed, the made rows last for less than max_steps, and a share is taken of those steps
+                short = run["sequence.packing"] and tree.get("max_steps") and tree.get("warmup_steps") is None
+                if short or any(tree.get(key) for key in BENDING):
                     found_here = {path: one for path, one in found_here.items() if not path.startswith("schedule.")}
                 if any(run[path] not in (1, NOT_APPLICABLE) for path in ("parallel.tensor", "parallel.context")):
                     found_here.pop("batch.effective", None)  # one process stands for several that share a batch

@@ -11,7 +11,18 @@ from typing import Any
 
 from ftmigrate.run.columns import columns
 from ftmigrate.run.model import NOT_APPLICABLE, Run
-from ftmigrate.run.rendering import Conversation, Item, Labelled, Listed, Rendering, Segment, Stripped, When
+from ftmigrate.run.rendering import (
+    Conversation,
+    Item,
+    Labelled,
+    Listed,
+    Rendering,
+    Segment,
+    Steps,
+    Stripped,
+    Tokens,
+    When,
+)
 from ftmigrate.run.source import Location
 
 COUNT = 48
@@ -86,6 +97,10 @@ def _made(texts: Sequence[Rendering], empty: set[str], count: int, draw: random.
         for name, talk in names.items():
             if talk is None:
                 row[name] = _words(draw, 2, 40)
+            elif isinstance(talk, Tokens | Steps):
+                row[name] = _marked(talk, name, turns, shared)
+                if isinstance(talk, Tokens):  # whoever reads tokens asks for it too
+                    row["attention_mask"] = [1] * len(row[name])
             else:
                 row[name] = _talk(talk, turns, [*shared[:-1], _words(draw, 2, 40)])
         for name in sorted(empty & set(row)):
@@ -127,14 +142,21 @@ def _words(draw: random.Random, least: int, most: int) -> str:
     return " ".join(draw.choices(_WORDS, k=draw.randint(least, most))).capitalize() + "."
 
 
-def _talk(talk: Listed, turns: Sequence[str], texts: Sequence[str]) -> list[dict[str, Any]]:
+def _marked(listed: Tokens | Steps, name: str, turns: Sequence[str], texts: Sequence[str]) -> list[Any]:
+    """A text's bytes as its tokens, those of replies trained; or texts as steps, replies the good ones."""
+    if isinstance(listed, Steps):
+        return [role == "assistant" for role in turns] if name == listed.labels else list(texts)
+    ids = [(byte, role) for role, text in zip(turns, texts, strict=True) for byte in text.encode()]
+    return [byte if name == listed.column or role == "assistant" else -100 for byte, role in ids]
+
+
+def _talk(talk: Conversation | Labelled | Item, turns: Sequence[str], texts: Sequence[str]) -> list[dict[str, Any]]:
     if isinstance(talk, Labelled):
         return [
             {talk.label_key: role == "assistant", talk.text_key: text} for role, text in zip(turns, texts, strict=True)
         ]
     if isinstance(talk, Item):
         return [{"role": role, talk.key: text} for role, text in zip(turns, texts, strict=True)]
-    assert isinstance(talk, Conversation)
     names = {role: name for name, role in reversed(list(talk.roles.items()))}
     return [
         {talk.role_key: names.get(role, role), talk.content_key: text} for role, text in zip(turns, texts, strict=True)

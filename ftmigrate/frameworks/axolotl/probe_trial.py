@@ -304,7 +304,12 @@ class Trial:
 
     def _method(self) -> str:
         rl = self.cfg.rl
-        return str(getattr(rl, "value", rl)) if rl else "qat" if self.cfg.qat else "sft"
+        if rl:
+            return str(getattr(rl, "value", rl))
+        bases = {base.__name__ for base in type(self.trainer).__mro__}
+        rewards = {"RewardTrainer": "reward", "PRMTrainer": "process reward"}
+        usual = "qat" if self.cfg.qat else "sft"
+        return next((method for name, method in rewards.items() if name in bases), usual)
 
     def _objective(self) -> dict[str, Any]:
         """What the trainer of preference training says of its loss."""
