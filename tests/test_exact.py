@@ -88,7 +88,6 @@ PLUGINS = {
     "m": ["Rows", "PureBf16"],
     "m_full": ["Rows", "PureBf16", "DecayAll"],
     "odd_chat": ["Rows"],
-    "plain_chat": [],
     "ragged_shuffled": ["Rows", "CarriedSteps"],
     "short_epochs": ["Rows", "EvenEpochs"],
     "warmup_of_one": ["Rows", "WarmupAsWritten"],
@@ -191,21 +190,6 @@ def test_rows_of_one_form_share_it_and_others_have_their_own(tmp_path: Path) -> 
 def test_a_form_that_is_none_is_not_read(form: object) -> None:
     with pytest.raises(Undecodable):
         exact_rows.rendering(form)
-
-
-def test_a_template_is_enough_where_no_row_holds_a_special_token(tmp_path: Path) -> None:
-    case = KNOWN["odd_chat"]
-    place = tmp_path / "rows.json"
-    place.write_text(json.dumps([{"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]}]),
-                     encoding="utf-8")  # fmt: skip
-    overrides = (*case.overrides[:-1], f"dataset.data_files={place}")
-    made = api.convert(str(case.config), TARGET, "torchtune", overrides=overrides, recipe=case.recipe, exact=True,
-                       rows=48, world_size=1)  # fmt: skip
-    assert list(made.keys).count("plugins") == 0
-    place.write_text(place.read_text(encoding="utf-8").replace('"b"', '"b<|eot_id|>"'), encoding="utf-8")
-    made = api.convert(str(case.config), TARGET, "torchtune", overrides=overrides, recipe=case.recipe, exact=True,
-                       rows=48, world_size=1)  # fmt: skip
-    assert made.keys["datasets[0].type"].endswith("_exact.rows")
 
 
 # --- the command --------------------------------------------------------------------------------------------------

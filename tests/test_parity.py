@@ -180,7 +180,6 @@ KEYS: dict[str, dict[str, Any]] = {
         "datasets[0].message_property_mappings.role": "from",
         "datasets[0].message_property_mappings.content": "value",
     },
-    "plain_chat": {**CHAT, "datasets[0].path": str(FIXTURES / "plain_chat.json")},
 }  # fmt: skip
 
 # case -> what is lost beside HERE: setting -> what its note says
@@ -193,6 +192,7 @@ HERE = {
 }
 BLANKS = {TEXT: "8.8e-4"}
 COUNTED = {"memory.chunked_loss": "0.3 % in rows of 350 tokens"}
+SYSTEM = {TEXT: "a column that the source does not read: system"}
 HEADER = {MASK: "measured 0.02 to 0.11"}
 ORDER = {"data.order": "0.026"}
 DECAY = {"optimizer.weight_decay_scope": "6e-5 at weight decay 0.01, 5.6e-4 at 0.1"}
@@ -207,8 +207,8 @@ LOST: dict[str, dict[str, str]] = {
     "b": BLANKS | HEADER,
     "c": BLANKS | COUNTED | DECAY,
     "c_decay": BLANKS | COUNTED | DECAY,
-    "d_sharegpt": HEADER,
-    "d_openai": HEADER,
+    "d_sharegpt": HEADER | SYSTEM,
+    "d_openai": HEADER | SYSTEM,
     "e": BLANKS | HEADER,
     "e_system": BLANKS | HEADER,
     "f": SPLIT | COUNTED,
@@ -249,8 +249,7 @@ LOST: dict[str, dict[str, str]] = {
     "quantized": BLANKS | COUNTED | {"model.quantizer": "The same grid"},
     "odd_alpaca": BLANKS | COUNTED,
     "odd_masked": BLANKS | HEADER,
-    "odd_chat": HEADER,
-    "plain_chat": HEADER,
+    "odd_chat": HEADER | SYSTEM,
 }
 
 
@@ -306,23 +305,27 @@ def test_exact_reaches_the_order(name: str) -> None:
     assert {"data.order", "seed.value"}.isdisjoint(lost(made))
 
 
-def test_exact_reaches_the_order_of_chat_rows_by_the_seed_alone() -> None:
-    case = CASES["plain_chat"]
-    made = api.convert(str(case.config), TARGET, "torchtune", overrides=(*case.overrides, "shuffle=true"), exact=True,
-                       recipe=case.recipe, rows=case.rows, world_size=1)  # fmt: skip
+def test_exact_reaches_the_order_by_the_seed_alone_where_there_is_no_module() -> None:
+    case = CASES["d_openai"]
+    made = api.convert(str(case.config), "axolotl@0.20.0", "torchtune", overrides=(*case.overrides, "shuffle=true"),
+                       exact=True, recipe=case.recipe, rows=case.rows, world_size=1)  # fmt: skip
     assert (made.keys["seed"], made.keys["shuffle_merged_datasets"]) == (0, False)
     assert "data.order" not in lost(made)
     assert len(made.files) == 1
 
 
-def test_exact_reaches_the_mask_by_a_template_where_no_row_names_a_special_token() -> None:
-    made = converted("plain_chat", exact=True)
+@pytest.mark.parametrize("version", ["0.19.0", "0.20.0"])
+@pytest.mark.parametrize("name", ["d_sharegpt", "d_openai"])
+def test_exact_reaches_the_mask_by_a_template_where_there_is_no_module(name: str, version: str) -> None:
+    case = CASES[name]
+    made = api.convert(str(case.config), f"axolotl@{version}", "torchtune", overrides=case.overrides, exact=True,
+                       recipe=case.recipe, rows=case.rows)  # fmt: skip
     entry = yaml.safe_load(next(iter(made.files.values())))["datasets"][0]
     assert (entry["type"], entry["chat_template"]) == ("chat_template", "jinja")
     for stand_in in ("[[dummy_message]]", "zzdummymessagezz"):
         assert stand_in in entry["chat_template_jinja"]
-    assert {MASK, NAMES.format(0)}.isdisjoint(lost(made))
-    assert any("no row holds" in note for note in made.ledger.notes)
+    assert "a column that the source does not read: system" in lost(made)[TEXT]
+    assert all("column" in part for part in lost(made).get(MASK, "column").split("; "))
 
 
 @pytest.mark.parametrize("name", ["d_sharegpt", "d_openai"])
@@ -330,7 +333,7 @@ def test_exact_reaches_the_mask_and_the_text_of_names_by_rows_of_its_own(name: s
     made = converted(name, exact=True)
     entry = yaml.safe_load(next(iter(made.files.values())))["datasets"][0]
     assert entry["type"].endswith("_exact.rows")
-    assert {MASK, NAMES.format(0)}.isdisjoint(lost(made))
+    assert {MASK, TEXT, NAMES.format(0)}.isdisjoint(lost(made))
 
 
 def test_left_over_micro_batches_count_where_the_rows_are_not_known() -> None:

@@ -189,3 +189,31 @@ def test_rows_for_evaluation_count_only_where_they_are_evaluated(every: str, ver
     made = api.convert(str(LORA), "axolotl", "torchtune@main", recipe="lora_finetune_distributed", overrides=overrides)
     assert _entry(made, "dataset_val._component_").verdict.word == verdict
     assert _entry(made, "batch_size_val").verdict.word == verdict
+
+
+def test_a_column_that_only_the_target_reads_is_told() -> None:
+    """Found by hand: Axolotl's chats take a system message from a column, which torchtune does not read."""
+    effects = [effect for entry in _convert().ledger.entries for effect in entry.effects]
+    (text,) = {effect.note for effect in effects if effect.setting == "data.sources[0].text"}
+    assert "a column that the source does not read: system" in text
+
+
+def test_pairs_whose_prompt_is_in_a_column_of_its_own_are_by_hand(tmp_path: Path) -> None:
+    config = tmp_path / "dpo.yaml"
+    config.write_text(
+        "base_model: Qwen/Qwen2.5-0.5B\nrl: dpo\nchat_template: chatml\nlearning_rate: 1e-5\nmicro_batch_size: 1\n"
+        "gradient_accumulation_steps: 1\nnum_epochs: 1\ndatasets:\n  - path: a/b\n    type: chat_template.default\n"
+        "    field_messages: conversation\n",
+        encoding="utf-8",
+    )
+    made = api.convert(str(config), "torchtune", "axolotl")
+    entry = _entry(made, "datasets[0].field_messages")
+    assert entry.verdict is Verdict.MANUAL
+    assert "the column conversation cannot be read" in entry.note
+
+
+@pytest.mark.parametrize(("mode", "verdict"), [(1, Verdict.APPROXIMATE), (2, Verdict.ADAPTED)])
+def test_a_warning_is_not_an_error(mode: int, verdict: Verdict) -> None:
+    made = _convert(f"cudnn_deterministic_mode={mode}")
+    entry = _entry(made, "cudnn_deterministic_mode")
+    assert entry.verdict is verdict

@@ -22,13 +22,7 @@ from ftmigrate.frameworks.registry import Command, Framework
 from ftmigrate.frameworks.table import CannotSay, Table
 from ftmigrate.run import vocabulary
 from ftmigrate.run.compare import losses
-from ftmigrate.run.local_rows import may_hold_names
 from ftmigrate.run.model import ClaimKind, Run, Symbol
-
-_NO_NAMES = (
-    "no row holds what looks like the name of a special token, so that it is the same whether such a name is text or the token: "
-    "convert again when there are other rows"
-)
 
 
 class Conversion(Struct, frozen=True):
@@ -63,9 +57,6 @@ def convert(
     framework, version = source
     to, to_version = target
     run = explained(read(framework.table(version), document, context), document, framework, version, context)
-    if exact and not may_hold_names(run):
-        context = replace(context, names=False)
-        run = explained(read(framework.table(version), document, context), document, framework, version, context)
     head: dict[str, object] = {"framework": framework.name, "version": version, "path": document.name}
     if document.launch is not None:
         head["command"] = _command(document.launch)
@@ -105,7 +96,7 @@ def convert(
     entries = ledgers.build(document, run, written, back, planned.reasons, kept)
     commands = _commands(to, written, out, back)
     files = {out: text, **_beside(to, back, out)}
-    notes = (*_notes(document, run), *(() if context.names else (_NO_NAMES,)), *(f"{path} must stay beside {out}: it is needed to train and to merge" for path in files
+    notes = (*_notes(document, run), *(f"{path} must stay beside {out}: it is needed to train and to merge" for path in files
              if path != out), *(f"to {command.purpose}: {command.line}" for command in commands))  # fmt: skip
     account = Ledger(head, _where(target, *files), entries, notes=notes)
     return _made(files, account, run, written, commands, back)

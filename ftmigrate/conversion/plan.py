@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from ftmigrate.document.model import Document, Unresolved, Value, format_path, from_tree
+from ftmigrate.document.model import PLACEHOLDER, Document, Unresolved, Value, format_path, from_tree
 from ftmigrate.frameworks.reader import Context, Reader
 from ftmigrate.frameworks.table import Answer, CannotSay, Field, Group, Keys, Nearest, Table, Wanted, plain, to_path
 from ftmigrate.run import vocabulary
@@ -263,7 +263,7 @@ class _Planner(Struct):
         """What is not known before the run, as a text that no framework takes for a real one."""
         if isinstance(value, Unresolved):
             self.plan.todo[key] = value.expression
-            return f"TODO: {value.expression}"
+            return f"{PLACEHOLDER}{value.expression}"
         if isinstance(value, dict):
             return {name: self.placeholders(key, item) for name, item in value.items()}
         if isinstance(value, list):

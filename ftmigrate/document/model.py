@@ -52,6 +52,10 @@ class DocumentError(Exception):
         self.diagnostic = diagnostic
 
 
+PLACEHOLDER = "TODO: "
+"""How a value begins that a human has to fill in."""
+
+
 class Unresolved(Struct, frozen=True):
     """A value that only the run itself knows (an environment variable, a resolver, `???`): its expression's text."""
 

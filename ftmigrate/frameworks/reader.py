@@ -34,7 +34,6 @@ from ftmigrate.run.source import Decoded
 class Context(Struct, frozen=True):
     """What describes the run besides the file: told recipe, world size, number of rows, number of machines.
 
-    names: whether a row may hold the name of a special token in its own text.
     stem: the name of the file that is written but for its ending, after which is named what stands beside it.
     """
 
@@ -42,7 +41,6 @@ class Context(Struct, frozen=True):
     world_size: int | None = None
     rows: int | None = None
     nodes: int | Symbol | None = None
-    names: bool = True
     stem: str = ""
 
 

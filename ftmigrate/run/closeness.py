@@ -7,13 +7,17 @@ from itertools import takewhile
 
 from ftmigrate.run.likeness import Difference, outcomes
 from ftmigrate.run.rendering import Rendering
-from ftmigrate.run.sample_rows import PADDED, TRAILING, samples
+from ftmigrate.run.sample_rows import PADDED, TRAILING, UNREAD, samples
 
 Tokens = Mapping[str, str]
 
 
 def weight(found: Sequence[Difference]) -> tuple[int, int, int, int]:
-    """Differences in the text of ordinary rows, of rows with outer blanks, in masks, in rows with an empty column."""
+    """Differences in the text of ordinary rows, of rows with outer blanks, in masks, in rows with an empty column.
+
+    Rows with a column that the source does not read do not count: they differ whichever is chosen.
+    """
+    found = [item for item in found if not item.where.startswith(UNREAD)]
     texts = [item.where for item in found if item.kind == "text"]
     empty = sum(where.startswith("empty") for where in texts)
     padded = texts.count(PADDED) + texts.count(TRAILING)

@@ -7,9 +7,9 @@ from enum import IntEnum
 
 from msgspec import Struct
 
-from ftmigrate.document.model import Unresolved
+from ftmigrate.document.model import PLACEHOLDER, Unresolved
 from ftmigrate.run import likeness, vocabulary
-from ftmigrate.run.columns import outside
+from ftmigrate.run.columns import columns, outside
 from ftmigrate.run.display import to_text
 from ftmigrate.run.model import NOT_APPLICABLE, ClaimKind, Run, Setting
 from ftmigrate.run.rendering import Rendering
@@ -48,7 +48,7 @@ class Comparison(Struct, frozen=True):
         """The verdict of a difference; None where there is none."""
         if self.difference is None:
             return None
-        if unknown(self.source.value) is not None:
+        if unknown(self.source.value) is not None or _open(self.target) is not None:
             return Verdict.MANUAL
         if vocabulary.spec(self.path).effect == "reporting":
             return Verdict.INERT
@@ -60,7 +60,7 @@ class Comparison(Struct, frozen=True):
     def note(self) -> str:
         """The difference in words: both values, and what it means to the user."""
         spec = vocabulary.spec(self.path)
-        missing = unknown(self.source.value)
+        missing = unknown(self.source.value) or _open(self.target)
         if missing is not None:
             return f"{spec.meaning}: {missing}; complete it by hand"
         got = self.target.value if self.target else None
@@ -77,6 +77,14 @@ def unknown(value: object) -> str | None:
     if isinstance(value, Unresolved):
         return value.expression
     return outside(value) if isinstance(value, Rendering) else None
+
+
+def _open(found: Setting | None) -> str | None:
+    """The placeholder that the target was written with for what stands in a row, if there is one."""
+    value = found.value if found is not None else None
+    names = columns(value.segments) if isinstance(value, Rendering) else value if isinstance(value, tuple) else ()
+    left = (str(name) for name in names if str(name).startswith(PLACEHOLDER))
+    return next((name.removeprefix(PLACEHOLDER) for name in left), None)
 
 
 def _off(value: object) -> bool:

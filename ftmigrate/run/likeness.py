@@ -23,7 +23,7 @@ from ftmigrate.run.rendering import (
     Unrenderable,
     When,
 )
-from ftmigrate.run.sample_rows import PADDED, TRAILING, samples
+from ftmigrate.run.sample_rows import PADDED, TRAILING, samples, unread
 
 
 class Difference(NamedTuple):
@@ -42,7 +42,7 @@ def compare(wanted: Rendering, got: Rendering, tokens: Mapping[str, str] | None 
     token: none changes the loss.
     """
     found: dict[tuple[str, str], Difference] = {}
-    for kind, row in samples(wanted, got):
+    for kind, row in (*samples(wanted, got), *unread(wanted, got)):
         first, second = outcomes(wanted, got, row, tokens)
         if first == second or first is None:
             continue

@@ -33,6 +33,7 @@ _TALKS: tuple[tuple[str, ...], ...] = (
 
 
 PLAIN, PADDED, TRAILING = "plain", "outer blanks", "blanks at the end"
+UNREAD = "a column that the source does not read:"
 
 
 class Sample(NamedTuple):
@@ -86,8 +87,15 @@ def samples(*renderings: Rendering) -> list[Sample]:
         out += [Sample("thoughts", _thoughtful(sample.row, talks)) for sample in out[:3:2]]
     out += [Sample(f"empty {name}", {**out[0].row, name: ""}) for name in text]
     extra = optional_columns(renderings[0].segments) - set(names) if renderings else set()
-    out += [Sample(f"with {name}", {**out[0].row, name: f"<{name} 1>\nline two"}) for name in sorted(extra)]
+    out += [Sample(f"a column {name}", {**out[0].row, name: f"<{name} 1>\nline two"}) for name in sorted(extra)]
     return out
+
+
+def unread(wanted: Rendering, got: Rendering) -> list[Sample]:
+    """Rows with a column that only `got` reads, and only where a row has it."""
+    extra = optional_columns(got.segments) - optional_columns(wanted.segments) - set(columns(wanted.segments))
+    first = samples(wanted, got)[0].row
+    return [Sample(f"{UNREAD} {name}", {**first, name: f"<{name} 1>"}) for name in sorted(extra - set(first))]
 
 
 def _known_to_all(name: str, talk: Listed | None, renderings: Sequence[Rendering]) -> Listed | None:

@@ -12,7 +12,7 @@ from ftmigrate.run.likeness import Difference, compare
 from ftmigrate.run.methods import PAIRED, POLICY, PREFERENCE, REFERRED, SUPERVISED, WEIGHTED
 from ftmigrate.run.model import ALL_LINEAR, NOT_APPLICABLE, AllLinear, External, Symbol
 from ftmigrate.run.rendering import Rendering
-from ftmigrate.run.sample_rows import PADDED, PLAIN, TRAILING
+from ftmigrate.run.sample_rows import PADDED, PLAIN, TRAILING, UNREAD
 
 SOURCE_PREFIX = "data.sources[]."
 
@@ -110,6 +110,8 @@ def _words(difference: Difference) -> str:
         return f"in rows with blanks at the end of a message {detail} (not measured)"
     if where.startswith("empty "):
         return f"in rows with an {where} {detail}"
+    if where.startswith(UNREAD):
+        return f"in rows with {where}, {detail} (not measured; rows without it are the same)"
     rows = "" if where == PLAIN else f" in rows with {where}"
     return f"{detail}{rows} (for comparison: 0.026 measured without the chat format around the prompt)"
 
@@ -715,7 +717,12 @@ _SPECS: tuple[Spec, ...] = (
     _s("hub.push_to", "str | None", "hub repository that the result is pushed to", effect="files"),
     # seed, launch
     _s("seed.value", "int | random", "seed of weights, dropout and shuffling"),
-    _s("seed.deterministic", "bool", "deterministic kernels"),
+    _s(
+        "seed.deterministic",
+        "no | warn | error",
+        "kernels that give the same each time, and what happens where an operation has none",
+        loss="an operation that has no such kernel stops the run on one side and only warns, or does nothing, on the other",
+    ),
     _s("launch.device", "cuda | cpu | …", "kind of device"),
     _s("launch.nodes", "int", "number of machines"),
 )

@@ -75,9 +75,11 @@ def _multi_node(world: object, nodes: object, path: str) -> list[Command]:
 
 
 def _placeholder(key: str, value: Unresolved) -> Value:
+    from ftmigrate.document.model import PLACEHOLDER
+
     if key == "datasets":
-        return [{"path": f"TODO: {value.expression}", "type": "completion"}]
-    return f"TODO: {value.expression}"
+        return [{"path": f"{PLACEHOLDER}{value.expression}", "type": "completion"}]
+    return f"{PLACEHOLDER}{value.expression}"
 
 
 def _edit(

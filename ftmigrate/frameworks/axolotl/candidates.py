@@ -289,6 +289,8 @@ def _custom(prompt: tuple[Segment, ...], reply: str, tokens: Tokens) -> dict[str
         if text is None:
             return None
         out |= {"field_system": system.column, "system_format": text}
+    else:
+        out["field_system"] = ""  # else a column of that name would be read
     if len(choices) > 1:
         return None
     given, without = (_chosen(prompt, part) for part in (True, False))

@@ -47,7 +47,9 @@ def _commands(run: Run, path: str) -> tuple[Command, ...]:
 
 
 def _placeholder(key: str, value: Unresolved) -> Value:
-    return f"TODO: {value.expression}"
+    from ftmigrate.document.model import PLACEHOLDER
+
+    return f"{PLACEHOLDER}{value.expression}"
 
 
 def _launch(command: ShellCommand) -> Launch | None:

@@ -90,8 +90,7 @@ def best(source: Mapping[str, Any], tokenizer: str, version: str, tokens: Tokens
         return _best((text,), tokenizer, version, tokens, fixed, None)
     unknown: Any = text if isinstance(text, Unresolved) else rejected
     if isinstance(rejected, Unresolved):
-        return Candidate({"_component_": _HERE + "preference_dataset", "column_map": {"chosen": unknown,
-                          "rejected": unknown}})  # fmt: skip
+        return _by_hand(unknown)
     return Candidate({"_component_": _HERE + "chat_dataset", "conversation_column": unknown,
                       "conversation_style": "openai"})  # fmt: skip
 
@@ -105,7 +104,7 @@ def _best(
     fixed: Sequence[Any],
     folder: object,
 ) -> Candidate:
-    ranked: list[tuple[tuple[int, ...], int, Candidate]] = []
+    ranked: list[tuple[tuple[int, ...], int, Candidate, set[str]]] = []
     proposals = _pairs(wanted, folder) if len(wanted) == 2 else _singles(wanted[0], tokens)
     for order, candidate in enumerate(proposals):
         if fixed and candidate.template != fixed[0]:
@@ -124,11 +123,26 @@ def _best(
         lost = sum(len(set(column_names(one)) ^ set(column_names(other))) for one, other in pairs)
         texts, padded, masks, empty = weight(found)
         # the mask of a whole prompt outweighs white space at the ends of columns
-        ranked.append(((lost, apart, texts, masks, padded, empty), order, candidate))
+        needed, read = ({name for pair in pairs for name in columns(pair[side].segments)} for side in (0, 1))
+        ranked.append(((lost, apart, texts, masks, padded, empty), order, candidate, needed - read))
     if not ranked:
         reason = Unresolved(f"a dataset for the {tokenizer.rsplit('.', 1)[-1]}")
         return Candidate({"_component_": _HERE + "text_completion_dataset", "column": reason})
-    return min(ranked, key=lambda item: item[:2])[2]
+    *_, candidate, unread = min(ranked, key=lambda item: item[:2])
+    return _unread(unread) if unread and len(wanted) == 2 else candidate
+
+
+def _unread(names: set[str]) -> Candidate:
+    """Pairs whose prompt stands in columns of its own: data/_messages.py, ChosenRejectedToMessages, has whole conversations."""
+    few = "the column" if len(names) == 1 else "the columns"
+    why = f"rows in which both replies stand behind their whole conversation: {few} {', '.join(sorted(names))} cannot be read"
+    return _by_hand(Unresolved(why))
+
+
+def _by_hand(unknown: Value) -> Candidate:
+    return Candidate(
+        {"_component_": _HERE + "preference_dataset", "column_map": {"chosen": unknown, "rejected": unknown}}
+    )
 
 
 # --- candidates -------------------------------------------------------------------------------------------------

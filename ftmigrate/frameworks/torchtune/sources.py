@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ftmigrate.document.model import Path, Unresolved, Value
@@ -64,8 +64,7 @@ def decode(reader: Reader) -> Sequence[Mapping[str, SourceSetting]]:
         known = isinstance(decoded["text"].value, Rendering)
         decoded["pieces"] = Decoded(pieces if known else NOT_APPLICABLE)
         shape = tokenizer_format(tokenizer, reader.version)
-        named = shape.names if known and shape and reader.context.names else NOT_APPLICABLE
-        decoded["special_names"] = Decoded(named)
+        decoded["special_names"] = Decoded(shape.names if known and shape else NOT_APPLICABLE)
         found.append({name: _setting(reader, head, name, value) for name, value in decoded.items()})
     return found
 
@@ -109,10 +108,10 @@ def row_limit(reader: Reader) -> tuple[Value, tuple[str, ...]]:
     return limit, tuple(keys)
 
 
-def plain_text(reader: Reader) -> bool:
-    """Whether a source is raw text, whose BOS has a label."""
-    paths = (older.canonical(str(entry.get("_component_")), reader.version) for _, entry in _entries(reader))
-    return any(_is_plain(path) for path in paths)
+def plain_text(reader: Reader, which: Callable[[list[bool]], bool] = any) -> bool:
+    """Whether a source (or all of them) is raw text, whose BOS has a label, and which no EOS ends where it is cut."""
+    names = [older.canonical(str(entry.get("_component_")), reader.version) for _, entry in _entries(reader)]
+    return bool(names) and which([_is_plain(name) for name in names])
 
 
 def write(wanted: Sequence[Mapping[str, Any]], told: Wanted) -> Mapping[str, Value]:

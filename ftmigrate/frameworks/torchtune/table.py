@@ -335,9 +335,8 @@ def _span(reader: Reader) -> Mapping[str, Decoded]:
     window, longest = _WINDOWS.get(family(reader)), reader.get("sequence.max_length")
     if window is None or (isinstance(longest, int) and longest <= window):
         as_told = External(f"config.json of {reader.get('model.base')}")
-        return {
-            "model.attention_span": Decoded(as_told, ("model._component_",), "no row is longer than a window of it")
-        }
+        why = "the builder has the family's own windows" if window is None else "no row is longer than a window of it"
+        return {"model.attention_span": Decoded(as_told, ("model._component_",), why)}
     why = "whatever sliding_window the checkpoint's config.json has"
     args = ("model._component_", "tokenizer.max_seq_len")
     return {"model.attention_span": Decoded("every earlier token", args, why)}
@@ -474,10 +473,7 @@ def _cut_end(reader: Reader) -> str:
 
     models/*/_tokenizer.py and modules/transforms/tokenizers/_utils.py, calls of truncate.
     """
-    listed = reader.value("dataset")
-    parts = [part.get("_component_") for part in (listed if isinstance(listed, list) else [listed])
-             if isinstance(part, dict)]  # fmt: skip
-    if parts and all("text_completion" in str(name) for name in parts):
+    if sources.plain_text(reader, all):
         return "left free for an EOS that is not put there"
     found = tokenizer_format(str(component(reader, "tokenizer")), reader.version)
     if found is None or (found.chat.suffix and found.chat.separate is None):
@@ -572,7 +568,10 @@ def _unknown_warmup(value: object) -> Nearest:
     """A share of a number of steps that is not known: no warmup is off by that share at most."""
     if isinstance(value, float):
         return Nearest(int(value), "a whole number of steps")
-    return Nearest(0, "the number of all steps is not known: --rows N tells it, and the warmup is computed")
+    return Nearest(
+        0,
+        "the number of all steps is not known: --rows N tells it where rows are not packed, and the warmup is computed",
+    )
 
 
 def _no_symbol(value: object) -> Value:
@@ -810,8 +809,9 @@ def _number(text: str) -> float | str:
         return text
 
 
-def _deterministic(value: Any, _: View) -> object:
-    return value is not None and value not in (0, "default", False)
+_MODES = {"default": "no", "warn": "warn", "error": "error", 0: "no", 1: "warn", 2: "error", None: "no"}
+_DETERMINISTIC = Codec(lambda value, _: _MODES.get(value, "no"), lambda value, _: {"warn": 1, "error": 2}.get(value))
+"""training/seed.py, set_seed: the modes of torch.set_deterministic_debug_mode."""
 
 
 _SEED = Codec(lambda value, _: "random" if value is None else value,
@@ -1110,8 +1110,7 @@ _ENTRIES: tuple[Entry, ...] = (
         reporting=True),
     Heading("Seed"),
     Field("seed", "seed.value", _SEED),
-    Field("cudnn_deterministic_mode", "seed.deterministic", Codec(_deterministic, lambda v, _: 1 if v else None),
-          absent=False),
+    Field("cudnn_deterministic_mode", "seed.deterministic", _DETERMINISTIC, absent="no"),
     Derived(("method.name",), lambda r: {"method.name": Decoded(recipes.method(r.recipe))}, "the recipe"),
     Field("loss.beta", "method.beta", when=_PAIRS),
     Field("loss.gamma", "method.beta", when=_PAIRS),
