@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from ftmigrate.run.model import Run
 
 _TELLING = ("base_model", "micro_batch_size", "datasets", "sequence_len", "num_epochs", "gradient_accumulation_steps")
+_ENOUGH = 4
+"""So many of them tell a config in which `base_model` was forgotten or misspelt."""
 
 
 def _table(version: str) -> Table:
@@ -31,7 +33,8 @@ def _parse(data: bytes, name: str, overrides: Sequence[str]) -> Document:
 
 
 def _detect(document: Document) -> int:
-    return sum(key in document.tree for key in _TELLING) if "base_model" in document.tree else 0
+    found = sum(key in document.tree for key in _TELLING)
+    return found if "base_model" in document.tree or found >= _ENOUGH else 0
 
 
 def _commands(run: Run, path: str) -> tuple[Command, ...]:

@@ -31,6 +31,8 @@ _TABLE = (
     Rule("AX015", "validation-share", ERROR),
     Rule("AX016", "reward-rows-packed", ERROR, over=("FT133",)),
     Rule("AX017", "frozen-adapter", WARNING, "unsafe"),
+    Rule("AX018", "dataset-without-path", ERROR),
+    Rule("AX019", "unknown-optimizer", ERROR, "unsafe"),
 )
 _ADAPTED = "base_model"
 _KERNELS = ("lora_mlp_kernel", "lora_qkv_kernel", "lora_o_kernel", "lora_embedding_kernel")
@@ -41,6 +43,26 @@ _TYPES = (
     "creative_acr", "explainchoice", "gpteacher", "input_output", "jeopardy", "llama2_chat", "llama3", "metharme",
     "oasst", "orcamini", "pretrain", "pygmalion", "reflection", "stepwise_supervised", "summarizetldr",
     "user_defined", "zephyr", "passthrough",
+)  # fmt: skip
+_PREFERENCE_TYPES = ("chatml", "llama3", "zephyr", "passthrough", "user_defined", "bradley_terry")
+_METHODS = ("rl", "reward_model", "process_reward_model")
+# transformers' training_args.py (OptimizerNames) and trainer_utils.py (SchedulerType), as 0.21.0 is installed with; the
+# first line of each is older releases' or Axolotl's own (core/builders/base.py), beside those that the schema names
+_OPTIMIZERS = (
+    "adamw_hf", "adamw_apex_fused", "lion_pytorch",
+    "adafactor", "adagrad", "adalomo", "adamw_8bit", "adamw_anyprecision", "adamw_bnb_8bit", "adamw_torch",
+    "adamw_torch_4bit", "adamw_torch_8bit", "adamw_torch_fused", "adamw_torch_npu_fused", "adamw_torch_xla", "ademamix",
+    "ademamix_8bit", "apollo_adamw", "apollo_adamw_layerwise", "galore_adafactor", "galore_adafactor_layerwise",
+    "galore_adamw", "galore_adamw_8bit", "galore_adamw_8bit_layerwise", "galore_adamw_layerwise", "grokadamw",
+    "lion_32bit", "lion_8bit", "lomo", "paged_adamw_32bit", "paged_adamw_8bit", "paged_ademamix_32bit",
+    "paged_ademamix_8bit", "paged_lion_32bit", "paged_lion_8bit", "rmsprop", "rmsprop_bnb", "rmsprop_bnb_32bit",
+    "rmsprop_bnb_8bit", "schedule_free_adamw", "schedule_free_radam", "schedule_free_sgd", "sgd", "stable_adamw",
+)  # fmt: skip
+_SCHEDULERS = (
+    "rex", "one_cycle",
+    "constant", "constant_with_warmup", "cosine", "cosine_warmup_with_min_lr", "cosine_with_min_lr",
+    "cosine_with_restarts", "greedy", "inverse_sqrt", "linear", "polynomial", "reduce_lr_on_plateau",
+    "warmup_stable_decay",
 )  # fmt: skip
 # instruction-tuned models by name, with the templates that are theirs or that take the tokenizer's own
 _TEMPLATES = (
@@ -191,6 +213,10 @@ def types(subject: Subject) -> Iterator[Finding]:
                 message = "`type: sharegpt` was removed: use `chat_template` with `field_messages: conversations` and a mapping of from and value."
                 yield subject.finding("AX011", (key, index, "type"), message)
                 continue
+            if head in _PREFERENCE_TYPES and not any(subject.value(name) for name in _METHODS):
+                message = f"`type: {told}` is for pairs of replies, and nothing says that they are learnt from (`rl:`): the run stops."
+                yield subject.finding("AX011", (key, index, "type"), message)
+                continue
             from difflib import get_close_matches
 
             close = [] if head in _TYPES else get_close_matches(head, _TYPES, 1, 0.8)
@@ -258,6 +284,35 @@ def frozen(subject: Subject) -> Iterator[Finding]:
     )
     fix = subject.remove(("unfrozen_parameters",), safe=False)
     yield subject.finding("AX017", ("unfrozen_parameters",), message, key=True, fix=fix)
+
+
+@CHECKS("AX018")
+def path(subject: Subject) -> Iterator[Finding]:
+    for key in ("datasets", "test_datasets"):
+        listed = subject.value(key)
+        for index, one in enumerate(listed if isinstance(listed, list) else ()):
+            if isinstance(one, dict) and one.get("path") is None and one.get("type") != "_synthetic":
+                message = (
+                    "This dataset has no `path:` (a hub id, a file or a directory), and is loaded by nothing else."
+                )
+                yield subject.finding("AX018", (key, index), message)
+
+
+@CHECKS("AX019")
+def optimizer(subject: Subject) -> Iterator[Finding]:
+    """Names that the loader lets through and transformers' training arguments then refuse; a plugin may know others."""
+    own = subject.schema.keys(subject.framework.layout.root).get("optimizer", {}).get("enum", ())
+    for key, known in (("optimizer", (*_OPTIMIZERS, *own)), ("lr_scheduler", _SCHEDULERS)):
+        value = subject.value(key)
+        if not isinstance(value, str) or value in known or subject.value("plugins"):
+            continue
+        from ftmigrate.linter.checks.unknown import near_value
+
+        begun = [one for one in known if value.lower().startswith(f"{one}_")]  # cosine_with_warmup is a cosine
+        close = max(begun, key=len) if begun else near_value(value, known)
+        hint = f"; did you mean `{close}`?" if close else f". Legal: {', '.join(known[:20])}, …"
+        fix = subject.replace((key,), close, safe=False) if close else None
+        yield subject.finding("AX019", (key,), f"`{value}` is no {key} that this version knows{hint}", fix=fix)
 
 
 CHECKS.found += lint_validators.CHECKS.found

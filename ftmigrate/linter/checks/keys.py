@@ -78,7 +78,7 @@ class _Walk:
             elif not path and here in self.used:
                 continue
             elif not open_:
-                yield from self.strange(key, value, scope, keys, here)
+                yield from self.strange(key, value, joint, here)
             elif scope.component and scope.open:
                 yield from self.misspelt(key, scope, here)
         for key in required:
@@ -87,15 +87,14 @@ class _Walk:
 
     # --- keys that nobody has here --------------------------------------------------------------------------------
 
-    def strange(
-        self, key: str, value: Value, scope: Scope, keys: Mapping[str, tuple[Facts, ...]], path: Path
-    ) -> Iterator[Finding]:
+    def strange(self, key: str, value: Value, joint: Joint, path: Path) -> Iterator[Finding]:
+        scope = joint.scope
         if len(path) == 1 and key in self.explained and value is not None:
             return
         if value is None and not scope.refused:
             self.empty.append(path)
             return
-        told = unknown.tell(self.subject, key, scope._replace(keys=keys), path)
+        told = unknown.tell(self.subject, key, scope._replace(keys=joint.keys), path, joint.required)
         if told.meant is not None:
             self.meant.add((path[:-1], told.meant))
         yield told.finding
@@ -228,7 +227,8 @@ class _Walk:
         title, version = self.subject.framework.title, self.subject.version
         since = unknown.removed_since(self.subject, path, facts)
         what = f"{title} {version} stops at it" if stops else f"{title} {version} passes it over"
-        fix = self.subject.remove(path, safe=False)
+        # another key says it now: taking this one out alone would change the run
+        fix = None if isinstance(other, str) else self.subject.remove(path, safe=False)
         yield self.subject.finding(
             "FT014", path, f"`{key}` was removed{since}; {what}.{use}", key=True, fix=fix,
             severity=Severity.ERROR if stops else None,
@@ -266,6 +266,8 @@ class _Walk:
             close = unknown.near_value(problem.value, problem.allowed)
             hint = f"; did you mean `{close}`?" if close else "."
             listed = ", ".join(problem.allowed[:20]) + (", …" if len(problem.allowed) > 20 else "")
+            if any(one.name == "bool" for one in types.union(str(facts.get("type", "")))):
+                listed = f"true, false, {listed}"
             fix = None
             if close and problem.value == self.subject.value(*path):
                 fix = self.subject.replace(path, close, safe=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from ftmigrate.document.model import Unresolved
@@ -9,6 +10,8 @@ from ftmigrate.linter.rules import INFO, Checks, Finding
 from ftmigrate.linter.subject import Subject
 
 CHECKS = Checks()
+_SHARE = re.compile(r"([0-9.]+(?:e-?\d+)?) of all steps$")
+"""How a number of steps reads that is a share of a number which is not known."""
 
 
 def batches(subject: Subject) -> int | None:
@@ -50,6 +53,13 @@ def no_batch(subject: Subject) -> Iterator[Finding]:
 def warmup(subject: Subject) -> Iterator[Finding]:
     steps, whole = subject.number("schedule.warmup_steps"), total(subject)
     at = subject.said("schedule.warmup_steps")
+    share = _SHARE.match(str(subject.get("schedule.warmup_steps")))
+    if share is not None and float(share[1]) >= 1 and at is not None:
+        message = (
+            f"The warmup takes {float(share[1]):g} times all steps of the run: the learning rate never reaches its full height. "
+            "It is a share, such as 0.05."
+        )
+        yield subject.finding("FT102", at, message)
     if steps is None or at is None:
         return
     if steps < 0:

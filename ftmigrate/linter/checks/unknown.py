@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from ftmigrate.schema import SECTION, Facts
 
 _NEAR = 0.8
 _SHOWN = 3
+_TOP = "the top level"
 
 
 def near(key: str, known: Iterable[str], beside: Any) -> str | None:
@@ -28,8 +29,9 @@ def near(key: str, known: Iterable[str], beside: Any) -> str | None:
 def _near(key: str, names: tuple[str, ...]) -> str | None:
     plain = {name.lower().replace("-", "_"): name for name in names}
     exact = plain.get(key.lower().replace("-", "_").strip())
-    if exact is not None:
-        return exact
+    ending = [name for name in names if name.endswith(f"_{key}")]
+    if exact is not None or len(ending) == 1:
+        return exact or ending[0]
     from difflib import get_close_matches
 
     least = _NEAR if len(key) > 4 else 0.74
@@ -58,25 +60,25 @@ class Told(NamedTuple):
     meant: str | None = None
 
 
-def tell(subject: Subject, key: str, scope: Scope, path: Path) -> Told:
-    """What is told of a key that its mapping does not have."""
+def tell(subject: Subject, key: str, scope: Scope, path: Path, required: Collection[str] = ()) -> Told:
+    """What is told of a key that its mapping does not have; `required` are those that it must have."""
     beside = subject.value(*path[:-1]) if len(path) > 1 else subject.document.tree
     close = near(key, scope.keys, beside)
-    finding = _tell(subject, key, scope, path, close)
+    finding = _tell(subject, key, scope, path, close, close is not None and close in required)
     return Told(finding, close if finding.code in ("FT010", "FT022") else None)
 
 
-def _tell(subject: Subject, key: str, scope: Scope, path: Path, close: str | None) -> Finding:
+def _tell(subject: Subject, key: str, scope: Scope, path: Path, close: str | None, needed: bool) -> Finding:
     title, version = subject.framework.title, subject.version
     where = "" if scope.what == "the top level" else f" in {scope.what}"
     head = f"`{key}` is no key of {title} {version}{where}"
     if key in scope.plugins:
         message = f"`{key}` is read with the plugin {scope.plugins[key]} only, which `plugins` does not list."
         return subject.finding("FT015", path, message, key=True)
-    lifetime = _lifetime(subject, key, path)
+    other = _readers(subject, key) if len(path) == 1 else []
+    lifetime = None if other else _lifetime(subject, key, path)
     if lifetime is not None:
         return lifetime
-    other = _readers(subject, key) if len(path) == 1 else []
     if other:
         shown = ", ".join(other[:_SHOWN]) + (f" and {len(other) - _SHOWN} more" if len(other) > _SHOWN else "")
         message = f"`{key}` is never read by the recipe {subject.recipe}, so it has no effect; read by {shown}."
@@ -88,13 +90,15 @@ def _tell(subject: Subject, key: str, scope: Scope, path: Path, close: str | Non
     foreign = _foreign(subject, key) if len(path) == 1 else ""
     if foreign:
         return subject.finding("FT012", path, f"{head}; {foreign} {effect}.", key=True)
-    if close:
+    level = _level(subject, key, path)
+    if close and level != _TOP:
         code = "FT022" if scope.component else "FT010"
         fix = subject.rename(path, close, safe=False)
+        if needed:
+            severity, effect = Severity.ERROR, f"{title} stops without it"
         return subject.finding(
             code, path, f"{head}; did you mean `{close}`? {effect}.", key=True, fix=fix, severity=severity
         )
-    level = _level(subject, key, path)
     if level:
         return subject.finding("FT011", path, f"{head}, but of {level}: move it there. {effect}.", key=True, severity=severity)  # fmt: skip
     code = "FT022" if scope.component else "FT010"
@@ -207,7 +211,7 @@ def _level(subject: Subject, key: str, path: Path) -> str:
     layout = subject.framework.layout
     root = layout.root + (subject.recipe or "")
     if len(path) > 1 and key in subject.schema.keys(root):
-        return "the top level"
+        return _TOP
     for name, value in subject.document.tree.items():
         for item in value if isinstance(value, list) else [value]:
             component = item.get(layout.component or "") if isinstance(item, dict) else None
