@@ -67,7 +67,10 @@ def _section(section: str, before: Mapping[str, Facts], after: Mapping[str, Fact
         if key in renamed:
             yield Change(Kind.RENAMED, section, key, old, after.get(renamed[key]), renamed[key])
         elif old is None:
-            if key not in renamed.values():
+            assert new is not None
+            if new.get("removed"):  # named only to be refused, where any key was let through before
+                yield Change(Kind.REMOVED, section, key, after=new, replacement=_replacement(new["removed"]))
+            elif key not in renamed.values():
                 yield Change(Kind.ADDED, section, key, after=new)
         elif new is None:
             pointer = _replacement(old.get("deprecated") or old.get("removed"))

@@ -390,9 +390,10 @@ def misspelt_target(case: Case) -> Mutant | None:
         return None
     if not case.tune and case.tree.get("adapter") not in ("lora", "qlora"):
         return None
-    return (
-        case.at(leaf, re.sub(r"\bq_proj\b", "q_projj", leaf.raw)) if not case.tree.get("lora_target_linear") else None
-    )
+    if case.tree.get("lora_target_linear"):
+        return None
+    made = case.at(leaf, re.sub(r"\bq_proj\b", "q_projj", leaf.raw))
+    return made._replace(lines=tuple(n for n, line in enumerate(made.text.splitlines(), 1) if "q_projj" in line))
 
 
 # --- torchtune --------------------------------------------------------------------------------------------------

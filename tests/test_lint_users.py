@@ -64,6 +64,29 @@ def test_a_key_that_other_recipes_read_is_not_called_newer(tmp_path: Path, capsy
     assert [one["code"] for one in told if "optimizer_in_bwd" in one["message"]] == ["FT015"]
 
 
+LISTED = TORCHTUNE.replace("[q_proj, v_proj, output_proj]", "\n    - q_proj\n    - output_proj")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "line", "says"),
+    [
+        ("    - output_proj", "    - o_proj", "    - o_proj", "did you mean `output_proj`?"),
+        (
+            "checkpoint_files: [model.safetensors]",
+            "checkpoint_files:\n    filename_format: model-{}-of-{}.safetensors\n    max_filename: 2",
+            "    max_filename: 2",
+            "`max_filename` is text",
+        ),
+    ],
+)
+def test_an_item_is_told_where_it_stands(
+    before: str, after: str, line: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = LISTED.replace(before, after, 1)
+    told = [one["line"] for one in found(tmp_path, text, capsys) if says in one["message"]]
+    assert told == [text.splitlines().index(line) + 1]
+
+
 @pytest.mark.parametrize(
     "block",
     ["fsdp_config:\n  sharding_strategy: SHARD_GRAD_OP\n", "rope_scaling:\n  rope_type: linear\n  factor: 2.0\n"],

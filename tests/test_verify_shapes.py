@@ -18,6 +18,7 @@ from ftmigrate.frameworks.reader import read as read_document
 from ftmigrate.frameworks.torchtune.model_sizes import sizes
 from ftmigrate.verify import environments, real_model, tiny_model, trial
 from ftmigrate.verify.pair import Config, compare
+from ftmigrate.verify.plan_level import trained
 from ftmigrate.verify.probe import Probe
 from ftmigrate.verify.results import Outcome, Result
 from tests.conftest import FIXTURES
@@ -147,3 +148,15 @@ def test_what_is_stored_in_4_bits_is_counted_whole(probes: dict[str, Probe]) -> 
     found = judged(probes, pair(overrides=qlora))
     assert found.outcome is Outcome.PASSED, (found.details, found.differences)
     assert "1,235,814,400" in found.details[0]
+
+
+def test_layers_that_one_side_keeps_in_one_matrix_are_the_same() -> None:
+    run = pair()[0].run
+    parts = {f"layers.0.self_attn.{name}.weight": {"shape": [rows, 8]} for name, rows in
+             (("q_proj", 8), ("k_proj", 4), ("v_proj", 4))}  # fmt: skip
+    whole = {"layers.0.self_attn.qkv_proj.weight": {"shape": [16, 8]}}
+    assert trained(parts, whole, run, run, set()) is None
+    assert trained(whole, parts, run, run, set()) is None
+    found = trained({**parts, "layers.0.self_attn.k_proj.weight": {"shape": [8, 8]}}, whole, run, run, set())
+    assert found is not None
+    assert "another shape" in found.text

@@ -173,8 +173,8 @@ class Subject:
         text = f" {text}" if leaf.span.start == leaf.span.end else text
         return Fix((edits.replace(leaf.span, text),), safe, title or f"write {text.strip()}")
 
-    def replace_item(self, path: Path, item: str, text: str) -> Fix | None:
-        """A fix that puts other text in the place of an item of a list, where it is written as it is, and once."""
+    def item_span(self, path: Path, item: str) -> Span | None:
+        """Where an item of a list stands, if it is written as it is, and once."""
         leaf = self.editable(path)
         if leaf is None or leaf.via or leaf.span is None:
             return None
@@ -182,8 +182,12 @@ class Subject:
         if len(found) != 1:
             return None
         start = self.lines.offset(leaf.span.start) + found[0]
-        span = Span(self.lines.position(start), self.lines.position(start + len(item)))
-        return Fix((edits.replace(span, text),), False, f"write {text}")
+        return Span(self.lines.position(start), self.lines.position(start + len(item)))
+
+    def replace_item(self, path: Path, item: str, text: str) -> Fix | None:
+        """A fix that puts other text in the place of an item of a list."""
+        span = self.item_span(path, item)
+        return Fix((edits.replace(span, text),), False, f"write {text}") if span is not None else None
 
     def rename(self, path: Path, name: str, *, safe: bool) -> Fix | None:
         """A fix that gives a key another name, unless one of that name stands beside it."""

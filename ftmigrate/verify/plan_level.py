@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
@@ -77,7 +76,8 @@ def trained(
     named: Collection[str | None] = (),
 ) -> Difference | None:  # fmt: skip
     """How the trainable parameters of the two sides differ, by name and shape."""
-    shapes = [{_plain(name): one["shape"] for name, one in side.items()} for side in (source, target)]
+    wanted, got = ({name: one["shape"] for name, one in side.items()} for side in (source, target))
+    shapes = [_joined(wanted, got), _joined(got, wanted)]
     only = [sorted(shapes[a].keys() - shapes[b].keys()) for a, b in ((0, 1), (1, 0))]
     other = sorted(
         name for name in shapes[0].keys() & shapes[1].keys() if _size(shapes[0][name]) != _size(shapes[1][name])
@@ -95,8 +95,20 @@ def trained(
     return None
 
 
-def _plain(name: str) -> str:
-    return re.sub(r"magnitude$", "magnitude", name)
+# layers of which some models keep several in one matrix, below each other
+_FUSED = {"qkv_proj": ("q_proj", "k_proj", "v_proj"), "gate_up_proj": ("gate_proj", "up_proj")}
+
+
+def _joined(own: Mapping[str, list[int]], other: Mapping[str, list[int]]) -> dict[str, list[int]]:
+    """Names and shapes with those weights as one that the other side has in one."""
+    out = dict(own)
+    for name in other.keys() - own.keys():
+        for whole, parts in _FUSED.items():
+            names = [name.replace(whole, part) for part in parts]
+            if name.endswith(f".{whole}.weight") and all(one in out for one in names):
+                shapes = [out.pop(one) for one in names]
+                out[name] = [sum(shape[0] for shape in shapes), *shapes[0][1:]]
+    return out
 
 
 def _size(shape: list[int]) -> list[int]:

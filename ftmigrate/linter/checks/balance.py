@@ -79,7 +79,7 @@ def targets(subject: Subject) -> Iterator[Finding]:
         hint = f"did you mean `{close[0]}`?" if close else f"it has {', '.join(sorted(known))}."
         message = f"`{name}` is not {whose}, so nothing is adapted there; {hint}"
         fix = subject.replace_item(leaf.path, name, close[0]) if close else None
-        yield subject.finding("FT109", leaf, message, fix=fix)
+        yield subject.finding("FT109", subject.item_span(leaf.path, name) or leaf, message, fix=fix)
 
 
 @CHECKS("FT110")

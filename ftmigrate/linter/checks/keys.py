@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ftmigrate.document.model import Path, Severity, Source, Unresolved, Value, format_path
+from ftmigrate.document.model import Path, Severity, Source, Span, Unresolved, Value, format_path
 from ftmigrate.linter import rules, scopes, types
 from ftmigrate.linter.checks import unknown
 from ftmigrate.linter.diagnostic import Fix
@@ -260,7 +260,11 @@ class _Walk:
         return kinds[0] == kinds[1] and "enum" not in new
 
     def unsuitable(self, key: str, problem: types.Problem, facts: Facts, path: Path) -> Finding:
-        at = path
+        inside = _inside(self.subject.value(*path), problem.value)
+        at: Path | Span = (*path, *inside)
+        key = next((str(part) for part in reversed(inside) if isinstance(part, str)), key)
+        if isinstance(at[-1], int) and isinstance(problem.value, str):
+            at = self.subject.item_span(path, problem.value) or at
         shown = _shown(problem.value)
         if problem.kind == "value":
             close = unknown.near_value(problem.value, problem.allowed)
@@ -304,6 +308,19 @@ class _Walk:
         if "bool" in names and text.lower() in ("true", "false"):
             return self.subject.replace(path, text.lower(), safe=False, title=f"write {text.lower()}")
         return None
+
+
+def _inside(value: Value, wanted: Value) -> Path:
+    """Where in a value the first one stands that is the wanted one; nothing where it is the value itself."""
+    if value is wanted or not isinstance(value, list | dict):
+        return ()
+    for name, item in enumerate(value) if isinstance(value, list) else value.items():
+        if item is wanted or (type(item) is type(wanted) and item == wanted):
+            return (name,)
+        found = _inside(item, wanted)
+        if found:
+            return (name, *found)
+    return ()
 
 
 def _is_falsy(value: Value) -> bool:

@@ -49,7 +49,10 @@ def near_value(value: Value, allowed: Iterable[str]) -> str | None:
     listed = list(allowed)
     plain = {one.lower().replace("-", "_"): one for one in listed}
     exact = plain.get(value.lower().replace("-", "_").strip())
-    close = [exact] if exact is not None else get_close_matches(value, listed, 1, 0.7)
+    if exact is not None:
+        return exact
+    alike = [one for one in listed if one[:1] == value[:1]]  # o_proj is output_proj rather than v_proj
+    close = get_close_matches(value, alike, 1, 0.7) or get_close_matches(value, listed, 1, 0.7)
     return close[0] if close else None
 
 

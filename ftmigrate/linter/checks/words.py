@@ -11,7 +11,7 @@ from ftmigrate.linter.subject import Subject
 
 CHECKS = Checks()
 _KEYS = ("api_key", "apikey", "secret", "password", "passwd", "access_token", "auth_token", "hf_token", "hub_token",
-         "bearer_token")  # fmt: skip
+         "bearer_token", "wandb_key")  # fmt: skip
 # what a secret begins with, what it is, and all of it
 _SECRETS = (
     ("hf_", "a Hugging Face token", r"hf_[A-Za-z0-9]{24,}"),
