@@ -35,6 +35,7 @@ from ftmigrate.verify.levels import loaded
 from ftmigrate.verify.pair import Options
 from ftmigrate.verify.probe import Probe
 from ftmigrate.verify.results import Outcome
+from ftmigrate.verify.schema_level import check_schema
 from ftmigrate.verify.train_level import gap
 from tests.conftest import FIXTURES, ROOT
 
@@ -369,3 +370,11 @@ def test_a_plain_conversion_trains_as_it_was_found_to(name: str, probes: dict[st
     kept = TABLE[name]["plain"]
     assert {one.level: str(one.outcome) for one in found} == {one.level: kept[one.level] for one in found}
     assert {str(one.setting) for level in found for one in level.differences} == set(kept.get("because", ()))
+
+
+def test_the_schema_level_knows_the_key_that_the_module_brings() -> None:
+    made = exactly("d_openai")
+    tree = yaml.safe_load(next(iter(made.files.values())))
+    assert check_schema(tree, "axolotl", "0.21.0") == []
+    tree["plugins"] = ["somebody.Else"]
+    assert [one.path for one in check_schema(tree, "axolotl", "0.21.0")] == ["exact_rows"]

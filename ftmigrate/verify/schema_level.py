@@ -68,7 +68,10 @@ def check_schema(
     version = version or found.newest
     if recipe is None and (names := json_schema.recipes(schema.load(framework, version), found.layout)):
         return min((_checker(framework, version, name).check(tree) for name in names), key=_weight)
-    return _checker(framework, version, recipe).check(tree)
+    listed = tree.get(found.layout.plugins or "")
+    plugins = [str(one) for one in listed] if isinstance(listed, list) else []
+    brought = {key for end, key, _ in found.layout.beside if any(one.endswith(end) for one in plugins)}
+    return [one for one in _checker(framework, version, recipe).check(tree) if one.path not in brought]
 
 
 def _weight(findings: Sequence[SchemaFinding]) -> tuple[int, int]:
