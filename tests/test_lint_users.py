@@ -64,6 +64,11 @@ def test_a_key_that_other_recipes_read_is_not_called_newer(tmp_path: Path, capsy
     assert [one["code"] for one in told if "optimizer_in_bwd" in one["message"]] == ["FT015"]
 
 
+def test_a_resolver_that_nobody_has_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = found(tmp_path, TORCHTUNE.replace("output_dir: ", "output_dir: ${env:SCRATCH}/", 1), capsys)
+    assert [one["code"] for one in told if "Write `${oc.env:…}`" in one["message"]] == ["TT018"]
+
+
 LISTED = TORCHTUNE.replace("[q_proj, v_proj, output_proj]", "\n    - q_proj\n    - output_proj")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ _TABLE = (
     Rule("TT015", "checkpoint-file-count", ERROR),
     Rule("TT016", "config-key", ERROR),
     Rule("TT017", "packing-without-length", ERROR),
+    Rule("TT018", "unknown-resolver", ERROR),
 )
 _TYPES = {
     "llama2": ("LLAMA2",),
@@ -56,6 +58,10 @@ _TOKENIZERS = (
     {"gemma", "gemma2"},
     {"qwen2", "qwen2_5"},
 )
+_RESOLVED = re.compile(r"\$\{([A-Za-z_][\w.]*):")
+# omegaconf/resolvers/oc; torchtune registers none of its own, but for those of recipes of a later release
+_REGISTERED = {"main": ("eval",)}
+_RESOLVERS = ("oc.create", "oc.decode", "oc.deprecated", "oc.dict.keys", "oc.dict.values", "oc.env", "oc.select")
 _KINDS = {"model": "model", "tokenizer": "tokenizer", "optimizer": "optimizer", "loss": "loss", "dataset": "dataset"}
 
 
@@ -292,6 +298,16 @@ def packing(subject: Subject) -> Iterator[Finding]:
         if subject.value(*path, "packed") is True:
             message = "Packing needs a length: set `tokenizer.max_seq_len`, or the run stops when the dataset is built."
             yield subject.finding("TT017", (*path, "packed"), message)
+
+
+@CHECKS("TT018")
+def resolvers(subject: Subject) -> Iterator[Finding]:
+    for leaf in subject.document.leaves.values():
+        for name in _RESOLVED.findall(leaf.raw if "${" in leaf.raw else ""):
+            if name not in (*_RESOLVERS, *_REGISTERED.get(subject.version, ())):
+                hint = f" Write `${{oc.{name}:…}}`." if f"oc.{name}" in _RESOLVERS else ""
+                message = f"There is no resolver `{name}`: the run stops when the value is read.{hint}"
+                yield subject.finding("TT018", leaf, message)
 
 
 def _moved(path: str) -> str:

@@ -160,8 +160,8 @@ CHECKS = (
         "AX205",
         "validate_adapter",
         test(_adapter_unknown, "adapter"),
-        f"`adapter: {{adapter}}` is none of {', '.join(BUILT_IN)}, and no listed plugin adds it. "
-        "List its plugin in plugins.",
+        f"`adapter: {{adapter}}` is none of {', '.join(BUILT_IN)} (in small letters), and no listed plugin adds it. "
+        "Write one of these, or list its plugin in plugins.",
     ),
     Check(
         "AX204",
