@@ -309,8 +309,9 @@ def optimizer(subject: Subject) -> Iterator[Finding]:
         from ftmigrate.linter.checks.unknown import near_value
 
         begun = [one for one in known if value.lower().startswith(f"{one}_")]  # cosine_with_warmup is a cosine
-        close = max(begun, key=len) if begun else near_value(value, known)
-        hint = f"; did you mean `{close}`?" if close else f". Legal: {', '.join(known[:20])}, …"
+        longer = [one for one in known if one.startswith(f"{value.lower()}_")]  # adamw is one of several
+        close = max(begun, key=len) if begun else None if longer else near_value(value, known)
+        hint = f"; did you mean `{close}`?" if close else f". Legal: {', '.join((longer or known)[:20])}"
         fix = subject.replace((key,), close, safe=False) if close else None
         yield subject.finding("AX019", (key,), f"`{value}` is no {key} that this version knows{hint}", fix=fix)
 

@@ -809,8 +809,18 @@ def _number(text: str) -> float | str:
         return text
 
 
-_MODES = {"default": "no", "warn": "warn", "error": "error", 0: "no", 1: "warn", 2: "error", None: "no"}
-_DETERMINISTIC = Codec(lambda value, _: _MODES.get(value, "no"), lambda value, _: {"warn": 1, "error": 2}.get(value))
+_MODES = {
+    "default": "no",
+    "warn": "warn",
+    "error": "error",
+    0: "no",
+    1: "warn",
+    2: "error",
+}
+_DETERMINISTIC = Codec(
+    lambda value, _: _MODES.get(value, "no") if isinstance(value, str | int) else "no",
+    lambda value, _: {"warn": 1, "error": 2}.get(value),
+)
 """training/seed.py, set_seed: the modes of torch.set_deterministic_debug_mode."""
 
 
