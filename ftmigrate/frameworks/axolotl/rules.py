@@ -309,7 +309,8 @@ def optimizer(subject: Subject) -> Iterator[Finding]:
         from ftmigrate.linter.checks.unknown import near_value
 
         begun = [one for one in known if value.lower().startswith(f"{one}_")]  # cosine_with_warmup is a cosine
-        longer = [one for one in known if one.startswith(f"{value.lower()}_")]  # adamw is one of several
+        several = [one for one in known if one.startswith(f"{value.lower()}_")]  # of which adamw may be any
+        longer = several if value.lower() not in known else []
         close = max(begun, key=len) if begun else None if longer else near_value(value, known)
         hint = f"; did you mean `{close}`?" if close else f". Legal: {', '.join((longer or known)[:20])}"
         fix = subject.replace((key,), close, safe=False) if close else None
