@@ -42,7 +42,8 @@ def compare(wanted: Rendering, got: Rendering, tokens: Mapping[str, str] | None 
     token: none changes the loss.
     """
     found: dict[tuple[str, str], Difference] = {}
-    for kind, row in (*samples(wanted, got), *unread(wanted, got)):
+    rows = samples(wanted, got)
+    for kind, row in (*rows, *unread(wanted, got, rows[0].row)):
         first, second = outcomes(wanted, got, row, tokens)
         if first == second or first is None:
             continue

@@ -91,11 +91,10 @@ def samples(*renderings: Rendering) -> list[Sample]:
     return out
 
 
-def unread(wanted: Rendering, got: Rendering) -> list[Sample]:
-    """Rows with a column that only `got` reads, and only where a row has it."""
+def unread(wanted: Rendering, got: Rendering, row: Row) -> list[Sample]:
+    """The row with a column that only `got` reads, and only where a row has it."""
     extra = optional_columns(got.segments) - optional_columns(wanted.segments) - set(columns(wanted.segments))
-    first = samples(wanted, got)[0].row
-    return [Sample(f"{UNREAD} {name}", {**first, name: f"<{name} 1>"}) for name in sorted(extra - set(first))]
+    return [Sample(f"{UNREAD} {name}", {**row, name: f"<{name} 1>"}) for name in sorted(extra - set(row))]
 
 
 def _known_to_all(name: str, talk: Listed | None, renderings: Sequence[Rendering]) -> Listed | None:

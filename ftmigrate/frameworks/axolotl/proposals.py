@@ -68,6 +68,18 @@ def best_pair(
     if all(outcomes(chosen, chosen, row)[0] is None for _, row in samples(chosen)):
         return Choice(dict(place), {}, (Difference("text", "all rows", "the source itself refuses every row"),))
     said = dict(keys or {})
+    nearest = _nearest(chosen, rejected, dict(tokens), said)
+    if nearest is None:
+        return Choice(dict(place), {})
+    _, _, proposal, found = nearest
+    conflicts = tuple(key for key, value in proposal.config.items() if key in said and said[key] != value)
+    entry, config = deepcopy((proposal.entry, proposal.config))
+    return Choice({**place, **entry}, config, tuple(found), conflicts)
+
+
+@remember(64)
+def _nearest(chosen: Rendering, rejected: Rendering, tokens: Tokens, said: Mapping[str, Value]) -> _Ranked | None:
+    """The proposal for pairs that differs least."""
     ranked = []
     for order, proposal in enumerate(pair_candidates.propose(chosen, rejected, tokens)):
         got = decode(proposal.entry, {"rl": "dpo", **proposal.config, **said}, tokens=tokens)
@@ -76,11 +88,7 @@ def best_pair(
             found = [*compare(chosen, first, tokens), *compare(rejected, second, tokens)]
             apart = distance(chosen, first, tokens) + distance(rejected, second, tokens)
             ranked.append(((apart, *weight(found)), order, proposal, found))
-    if not ranked:
-        return Choice(dict(place), {})
-    _, _, proposal, found = min(ranked, key=lambda item: item[:2])
-    conflicts = tuple(key for key, value in proposal.config.items() if key in said and said[key] != value)
-    return Choice({**place, **proposal.entry}, proposal.config, tuple(found), conflicts)
+    return min(ranked, key=lambda item: item[:2]) if ranked else None
 
 
 def best(
