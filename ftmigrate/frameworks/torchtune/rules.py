@@ -302,8 +302,10 @@ def packing(subject: Subject) -> Iterator[Finding]:
 
 @CHECKS("TT018")
 def resolvers(subject: Subject) -> Iterator[Finding]:
+    if not _RESOLVED.search(subject.document.text):
+        return
     for leaf in subject.document.leaves.values():
-        for name in _RESOLVED.findall(leaf.raw if "${" in leaf.raw else ""):
+        for name in _RESOLVED.findall(leaf.raw):
             if name not in (*_RESOLVERS, *_REGISTERED.get(subject.version, ())):
                 hint = f" Write `${{oc.{name}:…}}`." if f"oc.{name}" in _RESOLVERS else ""
                 message = f"There is no resolver `{name}`: the run stops when the value is read.{hint}"
