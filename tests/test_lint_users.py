@@ -45,6 +45,7 @@ CASES = [
     ("", "optimizer: AdamW_Torch", "AX019", "did you mean `adamw_torch`?", "error"),
     ("", "lr_scheduler: cosine_with_warmup", "AX019", "did you mean `cosine`?", "error"),
     ("", "warmup_ratio: 10", "FT102", "10 times all steps", "warning"),
+    ("", "warmup_ratio: 1e1", "FT102", "10 times all steps", "warning"),
     ("", "bf16: full", "FT018", "Legal: true, false, auto.", "error"),
 ]
 
@@ -103,3 +104,8 @@ def test_no_fix_takes_away_what_another_key_says_now(
     assert "FT014" in [one["code"] for one in told]
     assert main(["lint", "--isolated", "--fix", "--unsafe-fixes", str(tmp_path / "a.yaml")]) == 1
     assert (tmp_path / "a.yaml").read_text(encoding="utf-8").endswith(block)
+
+
+def test_a_share_that_is_none_is_no_fault_of_ours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Found by tools/fuzz_lint.py: text of dots where a number belongs."""
+    assert "FT102" not in [one["code"] for one in found(tmp_path, f"{AXOLOTL}warmup_ratio: '...'\n", capsys)]

@@ -10,7 +10,7 @@ from ftmigrate.linter.rules import INFO, Checks, Finding
 from ftmigrate.linter.subject import Subject
 
 CHECKS = Checks()
-_SHARE = re.compile(r"([0-9.]+(?:e-?\d+)?) of all steps$")
+_SHARE = re.compile(r"(\d+\.?\d*(?:e[-+]?\d+)?) of all steps$")
 """How a number of steps reads that is a share of a number which is not known."""
 
 
