@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from ftmigrate.schema import SECTION, Facts, Layout, load
 
+TOP = "the top level"
 COMPONENT = "component "
 PLUGIN = "plugin "
 
@@ -64,7 +65,7 @@ def models(framework: str, version: str, names: tuple[str, ...], what: str) -> S
 def config(framework: str, version: str, layout: Layout, listed: tuple[str, ...]) -> Scope:
     """The top level of a framework without recipes, with the keys of the plugins that are listed."""
     schema = load(framework, version)
-    root = models(framework, version, (layout.root,), "the top level")
+    root = models(framework, version, (layout.root,), TOP)
     if layout.plugins is None:
         return root
     keys, required = dict(root.keys), list(root.required)
@@ -101,7 +102,7 @@ def recipe(framework: str, version: str, root: str, name: str, parent: str = "")
     keys = {key: facts for key, facts in load(framework, version).keys(root + name).items() if key}
     own = {_last(key): (facts,) for key, facts in keys.items() if _parent(key) == parent}
     required = [_last(key) for key, facts in keys.items() if _parent(key) == parent and _required(facts)]
-    what = f"`{parent}`" if parent else "the top level"
+    what = f"`{parent}`" if parent else TOP
     return Scope(what, own, tuple(required), open=bool(parent and keys.get(parent, {}).get("kwargs_of")))
 
 

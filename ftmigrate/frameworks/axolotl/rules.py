@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ftmigrate.frameworks.axolotl import lint_validators
+from ftmigrate.frameworks.axolotl.forms import METHOD_KEYS
 from ftmigrate.linter import scopes
 from ftmigrate.linter.rules import ERROR, INFO, WARNING, Checks, Finding, Rule, RuleSet
 from ftmigrate.linter.subject import Subject
@@ -45,7 +46,6 @@ _TYPES = (
     "user_defined", "zephyr", "passthrough",
 )  # fmt: skip
 _PREFERENCE_TYPES = ("chatml", "llama3", "zephyr", "passthrough", "user_defined", "bradley_terry")
-_METHODS = ("rl", "reward_model", "process_reward_model")
 # transformers' training_args.py (OptimizerNames) and trainer_utils.py (SchedulerType), as 0.21.0 is installed with; the
 # first line of each is older releases' or Axolotl's own (core/builders/base.py), beside those that the schema names
 _OPTIMIZERS = (
@@ -213,7 +213,7 @@ def types(subject: Subject) -> Iterator[Finding]:
                 message = "`type: sharegpt` was removed: use `chat_template` with `field_messages: conversations` and a mapping of from and value."
                 yield subject.finding("AX011", (key, index, "type"), message)
                 continue
-            if head in _PREFERENCE_TYPES and not any(subject.value(name) for name in _METHODS):
+            if head in _PREFERENCE_TYPES and not any(subject.value(name) for name in ("rl", *METHOD_KEYS)):
                 message = f"`type: {told}` is for pairs of replies, and nothing says that they are learnt from (`rl:`): the run stops."
                 yield subject.finding("AX011", (key, index, "type"), message)
                 continue

@@ -16,7 +16,6 @@ from ftmigrate.schema import SECTION, Facts
 
 _NEAR = 0.8
 _SHOWN = 3
-_TOP = "the top level"
 
 
 def near(key: str, known: Iterable[str], beside: Any) -> str | None:
@@ -29,9 +28,11 @@ def near(key: str, known: Iterable[str], beside: Any) -> str | None:
 def _near(key: str, names: tuple[str, ...]) -> str | None:
     plain = {name.lower().replace("-", "_"): name for name in names}
     exact = plain.get(key.lower().replace("-", "_").strip())
+    if exact is not None:
+        return exact
     ending = [name for name in names if name.endswith(f"_{key}")]
-    if exact is not None or len(ending) == 1:
-        return exact or ending[0]
+    if len(ending) == 1:
+        return ending[0]
     from difflib import get_close_matches
 
     least = _NEAR if len(key) > 4 else 0.74
@@ -73,7 +74,7 @@ def tell(subject: Subject, key: str, scope: Scope, path: Path, required: Collect
 
 def _tell(subject: Subject, key: str, scope: Scope, path: Path, close: str | None, needed: bool) -> Finding:
     title, version = subject.framework.title, subject.version
-    where = "" if scope.what == "the top level" else f" in {scope.what}"
+    where = "" if scope.what == scopes.TOP else f" in {scope.what}"
     head = f"`{key}` is no key of {title} {version}{where}"
     if key in scope.plugins:
         message = f"`{key}` is read with the plugin {scope.plugins[key]} only, which `plugins` does not list."
@@ -94,7 +95,7 @@ def _tell(subject: Subject, key: str, scope: Scope, path: Path, close: str | Non
     if foreign:
         return subject.finding("FT012", path, f"{head}; {foreign} {effect}.", key=True)
     level = _level(subject, key, path)
-    if close and level != _TOP:
+    if close and level != scopes.TOP:
         code = "FT022" if scope.component else "FT010"
         fix = subject.rename(path, close, safe=False)
         if needed:
@@ -214,7 +215,7 @@ def _level(subject: Subject, key: str, path: Path) -> str:
     layout = subject.framework.layout
     root = layout.root + (subject.recipe or "")
     if len(path) > 1 and key in subject.schema.keys(root):
-        return _TOP
+        return scopes.TOP
     for name, value in subject.document.tree.items():
         for item in value if isinstance(value, list) else [value]:
             component = item.get(layout.component or "") if isinstance(item, dict) else None
