@@ -188,7 +188,7 @@ class Tree:
             name = self._key(key)
             if name in own:
                 self._repeated(name, own[name].key, key)
-            own[name] = Place(key, value)
+            own[name] = _place((key, value))
         found = {**merged, **own} if merged else own
         self._flat[id(node)] = found
         return found

@@ -5,7 +5,7 @@ Positions count lines and characters from 1; a byte order mark counts for nothin
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
 
 import yaml as pyyaml
@@ -61,7 +61,7 @@ def parse(
         leaves=_leaves(tree, reader, _Notes(root, lines), applied, via),
         header=header(root, text),
         warnings=tuple(reader.warnings),
-        sections=_sections(tree, reader, applied),
+        sections=_Sections(tree, reader),
         marked=data.startswith(b"\xef\xbb\xbf"),
     )
 
@@ -266,7 +266,27 @@ def _key_node(reader: Tree, path: Path) -> pyyaml.Node | None:
     return None
 
 
-def _sections(tree: dict[str, Value], reader: Tree, applied: Mapping[Path, str]) -> dict[Path, Span]:
+class _Sections(Mapping[Path, Span]):
+    """Where the keys of mappings and of lists of mappings stand; worked out when it is asked for, as leaves are."""
+
+    def __init__(self, tree: dict[str, Value], reader: Tree) -> None:
+        self._tree, self._reader = tree, reader
+
+    @cached_property
+    def _found(self) -> dict[Path, Span]:
+        return _sections(self._tree, self._reader)
+
+    def __getitem__(self, path: Path) -> Span:
+        return self._found[path]
+
+    def __iter__(self) -> Iterator[Path]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+
+def _sections(tree: dict[str, Value], reader: Tree) -> dict[Path, Span]:
     found: dict[Path, Span] = {}
     todo: list[tuple[Path, Value]] = [((name,), below) for name, below in tree.items()]
     for path, node in todo:

@@ -101,13 +101,13 @@ class Reader(Struct):
 
     def leaves(self, keys: Iterable[str]) -> tuple[Path, ...]:
         """The leaves that stand under these table keys, in the order of the text."""
-        found = {
-            leaf: self._order[leaf]
+        found = [
+            leaf
             for key in keys
             for leaf in self._tops.get(key.partition(".")[0].partition("[")[0], ())
             if matches(key, leaf)
-        }
-        return tuple(sorted(found, key=found.__getitem__))
+        ]
+        return tuple(sorted(dict.fromkeys(found), key=self._order.__getitem__) if len(found) > 1 else found)
 
     def below(self, heads: Sequence[Path]) -> tuple[Path, ...]:
         """The leaves at or under these paths, in the order of the text."""

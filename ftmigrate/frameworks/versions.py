@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def pinned(framework: Framework, folder: Path) -> tuple[str, str] | None:
     """The version pinned in a folder or above it, and the file that pins it."""
     for place in (folder, *folder.parents):
         for name in _FILES:
-            version = _pinned(place / name, framework.name)
+            version = _pinned(os.path.join(place, name), framework.name)
             if version in framework.versions():
                 return version, f"pinned in {place / name}"
         if (place / ".git").exists():
@@ -67,11 +68,14 @@ def _having(framework: Framework, component: str) -> list[str]:
     return [version for version in framework.versions() if schema.load(framework.name, version).keys(section)]
 
 
-def _pinned(path: Path, name: str) -> str:
+def _pinned(path: str, name: str) -> str:
+    if not os.path.isfile(path):
+        return ""
     try:
-        if not path.is_file() or path.stat().st_size > _LIMIT:
+        if os.path.getsize(path) > _LIMIT:
             return ""
-        text = path.read_text(encoding="utf-8", errors="replace")
+        with open(path, encoding="utf-8", errors="replace") as stream:
+            text = stream.read()
     except OSError:
         return ""
     exact = re.search(rf"^\W*{name}(?:\[[^\]]*\])?\s*==\s*([\w.]+)", text, re.MULTILINE)

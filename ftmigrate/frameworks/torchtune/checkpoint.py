@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from posixpath import normpath
@@ -11,7 +10,7 @@ from typing import Any
 
 from ftmigrate.document.model import Document, Unresolved
 
-_QUOTED = re.compile(r"""["'\\<>]""")
+_WORD = re.compile(r"""(?:"[^"]*"|'[^']*'|<[^>]*>|\S)+""")
 _PART = re.compile(r"^(.*?)-?(\d{5})-of-(\d{5})(\.\w+)$")
 
 
@@ -42,12 +41,8 @@ def _downloads(header: tuple[str, ...]) -> list[tuple[str, str]]:
 
 
 def _words(command: str) -> list[str]:
-    if _QUOTED.search(command) is None:
-        return command.split()
-    try:
-        return shlex.split(command.replace("<", "'<").replace(">", ">'"))
-    except ValueError:
-        return command.split()
+    """The words of a command in a comment, where `<what is to be put in>` is one of them."""
+    return [word.replace('"', "").replace("'", "") for word in _WORD.findall(command)]
 
 
 def hub_id(document: Document, directory: Any) -> str | None:

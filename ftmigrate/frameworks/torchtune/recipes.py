@@ -102,7 +102,8 @@ def recognise(document: Document, told: str | None, version: str) -> tuple[str |
         named = [name for name in dict.fromkeys(named) if name in known]
         if named:
             # comments may name a recipe for an earlier step as well, so the keys choose among those named
-            return min(named, key=lambda name: _misfit(document, known[name])), how
+            several = len(named) > 1
+            return min(named, key=lambda name: _misfit(document, known[name])) if several else named[0], how
     other = next((name for name in _RUN.findall(text + "\n") if name in METHODS), None)
     if other is not None:
         return other, f"named by `tune run` in the file's comments; it is no recipe of torchtune {version}"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cache
-from pathlib import PurePosixPath
 from typing import Any
 
 from ftmigrate import schema
@@ -59,14 +58,14 @@ def _below_itself(view: View, key: str) -> bool:
     source, target = view.get(f"{key}.checkpoint_dir"), view.get(f"{key}.output_dir")
     if not isinstance(source, str) or not isinstance(target, str) or not component(view, key).startswith("FullModel"):
         return False
-    if PurePosixPath(source).is_absolute() != PurePosixPath(target).is_absolute():
-        return False
     inner, outer = _parts(target), _parts(source)
     return ".." not in (*inner, *outer) and inner[: len(outer)] == outer
 
 
-def _parts(path: str) -> tuple[str, ...]:
-    return PurePosixPath(path).parts
+def _parts(path: str) -> list[str]:
+    """The root, where a path begins there, and the names in it."""
+    root = ["/"] if path.startswith("/") else []
+    return root + [name for name in path.split("/") if name not in ("", ".")]
 
 
 def _placeholders(view: View, key: str) -> bool:

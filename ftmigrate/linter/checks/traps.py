@@ -16,6 +16,7 @@ CHECKS = Checks()
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)[eE][+-]?\d+\Z")
 _OCTAL = re.compile(r"[+-]?0[0-7_]*[1-7][0-7_]*\Z")
 _SEXAGESIMAL = re.compile(r"[+-]?[0-9]+(:[0-5]?[0-9])+(\.[0-9_]*)?\Z")
+_ODD = re.compile(r"(?<![0-9.])(?<![eE][-+])0[0-7_]|[0-9]:[0-9]")  # only a file with this can hold one of these
 _WORDS = frozenset(("yes", "no", "on", "off"))
 _NONE = frozenset(("None", "none", "NONE", "nil", "Nil"))
 _WHOLE = frozenset(("int", "float"))
@@ -24,6 +25,7 @@ _WHOLE = frozenset(("int", "float"))
 @CHECKS("FT030", "FT031", "FT032", "FT033", "FT034")
 def scalars(subject: Subject) -> Iterator[Finding]:
     """Every plain scalar of the file whose text reads otherwise than it looks."""
+    odd = _ODD.search(subject.document.text) is not None
     for leaf in subject.document.leaves.values():
         value = leaf.value
         if leaf.source is not Source.FILE:
@@ -36,7 +38,7 @@ def scalars(subject: Subject) -> Iterator[Finding]:
         elif isinstance(value, bool):
             if leaf.raw.lower() in _WORDS:
                 yield from _word(subject, leaf)
-        elif isinstance(value, int | float):
+        elif odd and isinstance(value, int | float):
             raw = leaf.raw
             if raw[:1] in "+-0" and _OCTAL.match(raw):
                 yield _octal(subject, leaf)
