@@ -212,6 +212,8 @@ def judge(
                     found_here = {path: one for path, one in found_here.items() if not path.startswith("schedule.")}
                 if any(run[path] not in (1, NOT_APPLICABLE) for path in ("parallel.tensor", "parallel.context")):
                     found_here.pop("batch.effective", None)  # one process stands for several that share a batch
+                if any("fsdp_config" in leaf for leaf in run.settings["memory.activation_checkpointing"].leaves):
+                    found_here.pop("memory.activation_checkpointing", None)  # one process is not sharded
                 tally.add(config.name, found_here)
                 if config.changed is not None:
                     tally.move(config, run, found_here)

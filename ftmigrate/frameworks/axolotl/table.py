@@ -663,6 +663,25 @@ def _kernels_named(keys: Keys, _: Reader) -> Mapping[str, Decoded]:
     return {"memory.lora_kernels": Decoded(any(keys.values()), tuple(keys))}
 
 
+_CHECKPOINTING_OF_FSDP = ("fsdp_config.activation_checkpointing", "fsdp_config.fsdp_activation_checkpointing")
+_CHECKPOINTING = names({True: True, False: False, "offload": True, "offload_disk": True, "unsloth": True})
+
+
+def _checkpointing(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
+    """Either FSDP's key or the trainer's own switches it on (monkeypatch/accelerate/fsdp2.py, fsdp2_apply_ac)."""
+    counting = [key for key in keys if key not in _CHECKPOINTING_OF_FSDP or _FSDP.holds(reader)]
+    said = [_CHECKPOINTING.decode(keys[key], reader) for key in counting]
+    if "gradient_checkpointing" not in keys:
+        said.append(reader.get("method.name") not in SUPERVISED)  # TRL's own default is true
+    value = next((one for one in said if one is not False), False)
+    return {"memory.activation_checkpointing": Decoded(value, tuple(counting))}
+
+
+def _propose_checkpointing(wanted: Mapping[str, Any], _: Reader) -> Iterator[Mapping[str, Value]]:
+    if isinstance(value := wanted["memory.activation_checkpointing"], bool):
+        yield {"gradient_checkpointing": value}
+
+
 def _propose_kernels(wanted: Mapping[str, Any], _: Reader) -> Iterator[Mapping[str, Value]]:
     yield dict.fromkeys(_KERNELS, bool(wanted["memory.lora_kernels"]))
 
@@ -796,8 +815,6 @@ _FSDP_OTHERS = (
     Field("fsdp_config.fsdp_reshard_after_forward", "parallel.reshard_after_forward", absent=ABSENT, when=_FSDP, write=False),
     Field("fsdp_config.fsdp_state_dict_type", "saving.sharded", _SHARDED, absent=ABSENT, when=_FSDP, write=False),
     Field("fsdp_config.fsdp_cpu_ram_efficient_loading", "parallel.loading", _LOADING, absent=ABSENT, when=_FSDP,
-          write=False),
-    Field("fsdp_config.activation_checkpointing", "memory.activation_checkpointing", absent=ABSENT, when=_FSDP,
           write=False),
     *_with_prefix(
         Private("fsdp_config.transformer_layer_cls_to_wrap", "which layers are sharded as a unit", off=(None,)),
@@ -938,9 +955,8 @@ ENTRIES: tuple[Entry | Between, ...] = (
     Between(None, "0.16.0", (Field("tf32", "precision.tf32", absent=False),)),
     Between("0.16.0", None, (Field("tf32", "precision.tf32", absent="auto"),)),
     Heading("Memory and speed"),
-    Field("gradient_checkpointing", "memory.activation_checkpointing",
-          names({True: True, False: False, "offload": True, "offload_disk": True, "unsloth": True}),
-          absent=lambda view: view.get("method.name") not in SUPERVISED),  # TRL's own default is true
+    Group(("gradient_checkpointing", *_CHECKPOINTING_OF_FSDP), ("memory.activation_checkpointing",), _checkpointing,
+          _propose_checkpointing),
     Field("activation_offloading", "memory.activation_offloading", names(_OFFLOAD), absent="none"),
     Field("torch_compile", "memory.compile", absent=False),
     Between("0.17.0", "0.20.0", (
