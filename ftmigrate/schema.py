@@ -39,6 +39,7 @@ class Layout(Struct, frozen=True):
     `component` is the key that names a callable, whose parameters are the section `component PATH`.
     `supplied`: keys at which the program names the component where a file names none, each with a component; of
     several the one that the version has.
+    `called`: the parameters of a function of another library that components hand further arguments on to.
     `beside`: the keys that an extension in a module beside the config adds, as (end of its name, key, type).
     `lax`: numbers and booleans may be written as text. `interpolated`: `${...}` may stand for any value.
     """
@@ -47,6 +48,7 @@ class Layout(Struct, frozen=True):
     plugins: str | None = None
     component: str | None = None
     supplied: tuple[tuple[str, str], ...] = ()
+    called: tuple[tuple[str, tuple[str, ...]], ...] = ()
     beside: tuple[tuple[str, str, str], ...] = ()
     lax: bool = False
     interpolated: bool = False

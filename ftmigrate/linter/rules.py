@@ -115,6 +115,7 @@ SHARED: tuple[Rule, ...] = (
     Rule("FT040", "secret", ERROR),
     Rule("FT041", "home-path", INFO),
     Rule("FT042", "remote-code", INFO),
+    Rule("FT043", "unexpanded-path", WARNING),
     # the run
     Rule("FT101", "no-batch", ERROR),
     Rule("FT102", "warmup-outlasts-run", WARNING),

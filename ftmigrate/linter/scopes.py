@@ -17,8 +17,8 @@ class Scope(NamedTuple):
     """The keys of one mapping, each with the facts of all sections that have it.
 
     what: the mapping in words. open: further keys are taken; refused: they are an error. component: it is one's
-    arguments. nested: for each key the scopes of its mappings (or of each item of its list). plugins: keys that only a
-    plugin reads which is not listed.
+    arguments. plugins: keys that only a plugin reads which is not listed. handed: the parameters of what a component hands further
+    arguments on to, as far as they are known.
     """
 
     what: str
@@ -29,6 +29,7 @@ class Scope(NamedTuple):
     component: bool = False
     prefix: str = ""
     plugins: Mapping[str, str] = {}
+    handed: tuple[str, ...] = ()
 
 
 @cache
@@ -121,9 +122,19 @@ def component(framework: str, version: str, layout: Layout, path: str) -> Scope 
         if key and facts.get("required") and not facts.get("conditional") and key not in given and sayable(facts)
     ]
     takes = bool(about.get("kwargs")) or about.get("parameters") == "unknown"
-    return Scope(
-        f"`{path}`", {**found, layout.component or "": ({},)}, tuple(required), takes, not takes, component=True
-    )
+    keys_taken = {**found, layout.component or "": ({},)}
+    handed = _handed(framework, version, layout, about.get("kwargs"))
+    return Scope(f"`{path}`", keys_taken, tuple(required), takes, not takes, component=True, handed=handed)
+
+
+def _handed(framework: str, version: str, layout: Layout, path: object) -> tuple[str, ...]:
+    """The parameters of a component that arguments are handed on to, and of what that hands them on to."""
+    if not isinstance(path, str):
+        return ()
+    keys = load(framework, version).keys(COMPONENT + path)
+    own = next((names for name, names in layout.called if name == path), ())
+    further = _handed(framework, version, layout, keys.get(SECTION, {}).get("kwargs"))
+    return (*(key for key in keys if key), *own, *further)
 
 
 class Joint(NamedTuple):

@@ -199,6 +199,14 @@ class Subject:
             return None
         return Fix((edits.replace(span, name),), safe, f"rename it to {name}")
 
+    def swap(self, path: Path) -> Fix | None:
+        """A fix that writes `key: value` as `value: key`."""
+        renamed = self.rename(path, str(self.value(*path)), safe=False)
+        replaced = self.replace(path, str(path[-1]), safe=False)
+        if renamed is None or replaced is None:
+            return None
+        return Fix((*renamed.edits, *replaced.edits), False, f"write {self.value(*path)}: {path[-1]}")
+
     def remove(self, path: Path, *, safe: bool) -> Fix | None:
         """A fix that takes a key with all below it out of the file."""
         found = edits.remove(self, path)

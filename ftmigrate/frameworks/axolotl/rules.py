@@ -9,6 +9,7 @@ from pathlib import Path
 from ftmigrate.frameworks.axolotl import lint_validators
 from ftmigrate.frameworks.axolotl.forms import METHOD_KEYS
 from ftmigrate.linter import scopes
+from ftmigrate.linter.diagnostic import Fix
 from ftmigrate.linter.rules import ERROR, INFO, WARNING, Checks, Finding, Rule, RuleSet
 from ftmigrate.linter.subject import Subject
 from ftmigrate.linter.types import NUMBER
@@ -34,6 +35,9 @@ _TABLE = (
     Rule("AX017", "frozen-adapter", WARNING, "unsafe"),
     Rule("AX018", "dataset-without-path", ERROR),
     Rule("AX019", "unknown-optimizer", ERROR, "unsafe"),
+    Rule("AX020", "precision-said-twice", WARNING, "unsafe"),
+    Rule("AX021", "inverted-mapping", ERROR, "sometimes"),
+    Rule("AX022", "unknown-class", ERROR, "sometimes"),
 )
 _ADAPTED = "base_model"
 _KERNELS = ("lora_mlp_kernel", "lora_qkv_kernel", "lora_o_kernel", "lora_embedding_kernel")
@@ -64,6 +68,8 @@ _SCHEDULERS = (
     "cosine_with_restarts", "greedy", "inverse_sqrt", "linear", "polynomial", "reduce_lr_on_plateau",
     "warmup_stable_decay",
 )  # fmt: skip
+# what the names of transformers' classes of models end with, behind `For`; rarer ones are not judged
+_HEADS = ("CausalLM", "ConditionalGeneration", "SequenceClassification", "TokenClassification", "ImageTextToText")
 # instruction-tuned models by name, with the templates that are theirs or that take the tokenizer's own
 _TEMPLATES = (
     (r"(?i)llama-3(\.\d)?-.*instruct", ("llama3", "llama3_2_vision")),
@@ -315,6 +321,56 @@ def optimizer(subject: Subject) -> Iterator[Finding]:
         hint = f"; did you mean `{close}`?" if close else f". Legal: {', '.join((longer or known)[:20])}"
         fix = subject.replace((key,), close, safe=False) if close else None
         yield subject.finding("AX019", (key,), f"`{value}` is no {key} that this version knows{hint}", fix=fix)
+
+
+@CHECKS("AX020")
+def precision(subject: Subject) -> Iterator[Finding]:
+    if subject.value("bf16") is True and subject.value("fp16") is True:
+        message = "`fp16: true` has no effect beside `bf16: true`, which goes first. Remove one of them."
+        fix = subject.remove(("fp16",), safe=False)
+        yield subject.finding("AX020", ("fp16",), message, key=True, fix=fix)
+
+
+@CHECKS("AX021")
+def mapping(subject: Subject) -> Iterator[Finding]:
+    for key in ("datasets", "test_datasets"):
+        listed = subject.value(key)
+        for index, one in enumerate(listed if isinstance(listed, list) else ()):
+            mapped = one.get("message_property_mappings") if isinstance(one, dict) else None
+            if isinstance(mapped, dict) and "role" in mapped.values() and "role" not in mapped:
+                place = (key, index, "message_property_mappings")
+                right = ", ".join(f"{value}: {name}" for name, value in mapped.items())
+                message = (
+                    "The other way round: the keys are what the template calls a message's parts (`role`, `content`), the "
+                    f"values what your rows call them. No message has a role so, and the run stops. Write {{{right}}}."
+                )
+                turned = [subject.swap((*place, name)) for name in mapped]
+                edits = [edit for fix in turned if fix is not None for edit in fix.edits]
+                fix = Fix(tuple(edits), False, "turn it round") if None not in turned else None
+                yield subject.finding("AX021", place, message, key=True, fix=fix)
+
+
+@CHECKS("AX022")
+def classes(subject: Subject) -> Iterator[Finding]:
+    """Names that transformers is asked for: no class of a model, or of a tokenizer, is called so."""
+    from ftmigrate.linter.checks.unknown import near_value
+
+    own = subject.value("trust_remote_code") or subject.value("gptq")
+    name = subject.value("model_type")
+    if isinstance(name, str) and not own:
+        head = name.partition("For")[2]
+        close = near_value(head, _HEADS) if head and head not in _HEADS else None
+        if close or not re.search(r"For[A-Z]|LMHead|Model\Z", name):
+            written = name.removesuffix(head) + close if close else None
+            hint = f"Did you mean `{written}`?" if written else "Write AutoModelForCausalLM, or leave the key out."
+            fix = subject.replace(("model_type",), written, safe=False) if written else None
+            yield subject.finding(
+                "AX022", ("model_type",), f"transformers has no class `{name}`: the run stops. {hint}", fix=fix
+            )
+    name = subject.value("tokenizer_type")
+    if isinstance(name, str) and "Tokenizer" not in name:
+        message = f"transformers has no tokenizer `{name}`: the run stops. Write AutoTokenizer, or leave the key out."
+        yield subject.finding("AX022", ("tokenizer_type",), message)
 
 
 CHECKS.found += lint_validators.CHECKS.found

@@ -94,6 +94,13 @@ _SUPPLIED = (
     ("profiler", "torchtune.utils.setup_torch_profiler"),
 )
 
+# datasets.load_dataset; further arguments of it are options of the file format
+_LOAD = ("name", "data_dir", "data_files", "split", "cache_dir", "features", "download_config", "download_mode",
+         "verification_mode", "keep_in_memory", "save_infos", "revision", "token", "streaming", "num_proc",
+         "storage_options", "trust_remote_code")  # fmt: skip
+_LAYOUT = Layout(root="recipe ", component="_component_", supplied=_SUPPLIED, interpolated=True,
+                 called=(("datasets.load_dataset", _LOAD),))  # fmt: skip
+
 FRAMEWORK = Framework(
     name="torchtune",
     title="torchtune",
@@ -110,7 +117,7 @@ FRAMEWORK = Framework(
     launch=_launch,
     shipped=_shipped,
     shipped_hint=_shipped_hint,
-    layout=Layout(root="recipe ", component="_component_", supplied=_SUPPLIED, interpolated=True),
+    layout=_LAYOUT,
     rules=_rules,
     architecture=_architecture,
     sizes=_sizes,

@@ -210,6 +210,20 @@ def _parameters(component: str, builder: Builder, version: str) -> dict[str, Val
     return {**below, **parameters(component, version)}
 
 
+def misnamed(component: str, mapped: Mapping[str, Value], version: str) -> tuple[list[str], list[str], list[str]]:
+    """Of a builder's column_map: the names that it must have and has not, those that nobody reads, all that are read."""
+    builder = BUILDERS.get(component)
+    if builder is None or not builder.columns or builder.kind is Kind.PLAIN or before(version, "0.3.0"):
+        return [], [], []
+    read = [*builder.columns, *(("image",) if builder.kind is Kind.PAIR else ())]
+    return _missing(builder, mapped, version), [name for name in mapped if name not in read], list(builder.columns)
+
+
+def _missing(builder: Builder, mapped: Mapping[str, Value], version: str) -> list[str]:
+    required = ("instruction", "output") if builder.kind is Kind.ALPACA and version == MAIN else builder.required
+    return [name for name in required if name not in mapped]
+
+
 def _flag(value: Value) -> bool | Unresolved:
     return value if isinstance(value, Unresolved) else bool(value)
 
@@ -421,10 +435,7 @@ class _Reader(Struct, frozen=True):
             return self.builder.columns
         if not isinstance(mapped, dict):
             return Unresolved(f"column_map: {mapped}")
-        required = self.builder.required
-        if self.builder.kind is Kind.ALPACA and self.version == MAIN:
-            required = ("instruction", "output")
-        missing = [name for name in required if name not in mapped]
+        missing = _missing(self.builder, mapped, self.version)
         if missing:
             return Unresolved("column_map without " + " and ".join(missing))
         # this builder's own names hold only where there is no map at all

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import pathlib
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-from ftmigrate.document.model import Leaf, Span
+from ftmigrate.document.model import Leaf, Path, Span
 from ftmigrate.frameworks.torchtune import lint_refusals
 from ftmigrate.linter import edits
+from ftmigrate.linter.checks import unknown
 from ftmigrate.linter.diagnostic import Fix
 from ftmigrate.linter.rules import ERROR, WARNING, Checks, Finding, Rule, RuleSet
 from ftmigrate.linter.subject import Subject
@@ -34,6 +35,8 @@ _TABLE = (
     Rule("TT016", "config-key", ERROR),
     Rule("TT017", "packing-without-length", ERROR),
     Rule("TT018", "unknown-resolver", ERROR),
+    Rule("TT019", "column-map-names", ERROR, "sometimes"),
+    Rule("TT020", "schedule-without-steps", ERROR),
 )
 _TYPES = {
     "llama2": ("LLAMA2",),
@@ -62,6 +65,8 @@ _RESOLVED = re.compile(r"\$\{([A-Za-z_][\w.]*):")
 # omegaconf/resolvers/oc; torchtune registers none of its own, but for those of recipes of a later release
 _REGISTERED = {"main": ("eval",)}
 _RESOLVERS = ("oc.create", "oc.decode", "oc.deprecated", "oc.dict.keys", "oc.dict.values", "oc.env", "oc.select")
+# keys whose text torchtune/config/_utils.py, `_get_component_from_path`, looks up
+_LOOKED_UP = ("collate_fn", "prompt_template", "scale_fn", "curriculum")
 _KINDS = {"model": "model", "tokenizer": "tokenizer", "optimizer": "optimizer", "loss": "loss", "dataset": "dataset"}
 
 
@@ -72,6 +77,13 @@ def _component(subject: Subject, key: str) -> str:
 
 def _about(subject: Subject, key: str) -> Any:
     return subject.schema.keys(f"component {_component(subject, key)}").get("", {})
+
+
+def _datasets(subject: Subject) -> list[Path]:
+    listed = subject.value("dataset")
+    if isinstance(listed, list):
+        return [("dataset", number) for number in range(len(listed))]
+    return [("dataset",)] if isinstance(listed, dict) else []
 
 
 def _family(subject: Subject) -> str:
@@ -293,8 +305,7 @@ def packing(subject: Subject) -> Iterator[Finding]:
         "torchtune."
     ):
         return
-    listed = subject.value("dataset")
-    for path in [("dataset",)] if isinstance(listed, dict) else [("dataset", n) for n in range(len(listed or ()))]:
+    for path in _datasets(subject):
         if subject.value(*path, "packed") is True:
             message = "Packing needs a length: set `tokenizer.max_seq_len`, or the run stops when the dataset is built."
             yield subject.finding("TT017", (*path, "packed"), message)
@@ -312,6 +323,53 @@ def resolvers(subject: Subject) -> Iterator[Finding]:
                 yield subject.finding("TT018", leaf, message)
 
 
+@CHECKS("TT019")
+def column_maps(subject: Subject) -> Iterator[Finding]:
+    from ftmigrate.frameworks.torchtune import datasets
+
+    for path in _datasets(subject):
+        name, mapped = subject.value(*path, "_component_"), subject.value(*path, "column_map")
+        if not isinstance(name, str) or not isinstance(mapped, dict) or not mapped:
+            continue
+        missing, unread, read = datasets.misnamed(name, mapped, subject.version)
+        place = (*path, "column_map")
+        names = ", ".join(f"`{one}`" for one in read)
+        if missing:
+            message = (
+                f"`column_map` has no {' and no '.join(f'`{one}`' for one in missing)}: the run stops when the dataset is "
+                f"built. Its keys are {name.rpartition('.')[2]}'s own names ({names}), its values your columns."
+            )
+            yield subject.finding("TT019", place, message, key=True)
+        elif unread:
+            message = (
+                f"Nobody reads `{unread[0]}` in a `column_map` here, so it renames no column; what is read: {names}."
+            )
+            close = next((one for one in read if mapped[unread[0]] == one and one not in mapped), None)
+            fix = subject.swap((*place, unread[0])) if close else None
+            yield subject.finding("TT019", (*place, unread[0]), message, key=True, fix=fix, severity=WARNING)
+
+
+@CHECKS("TT020")
+def schedules(subject: Subject) -> Iterator[Finding]:
+    name = _component(subject, "lr_scheduler")
+    facts = subject.schema.keys(f"recipe {subject.recipe}").get("lr_scheduler", {})
+    if name.startswith("torch.optim.") and "num_training_steps" in facts.get("injects", {}).get("keywords", ()):
+        message = (
+            f"The recipe hands `num_training_steps` to the schedule, which {name} does not take: the run stops. Use "
+            "torchtune.training.lr_schedulers.get_cosine_schedule_with_warmup, or a function of your own that takes it."
+        )
+        yield subject.finding("TT020", ("lr_scheduler", "_component_"), message)
+
+
+@CHECKS("FT021")
+def looked_up(subject: Subject) -> Iterator[Finding]:
+    """What is named by a dotted path, but at a key that is no `_component_`."""
+    for leaf in subject.document.leaves.values():
+        named = leaf.path[-1] in _LOOKED_UP and isinstance(leaf.value, str)
+        if named and not subject.schema.keys(f"component {leaf.value}"):
+            yield from unknown.component(subject, str(leaf.value), leaf.path)
+
+
 def _moved(path: str) -> str:
     from ftmigrate.frameworks.torchtune.older import RENAMED
 
@@ -325,7 +383,7 @@ CHECKS.found += lint_refusals.CHECKS.found
 RULES = RuleSet(
     (*_TABLE, *lint_refusals.RULES),
     CHECKS,
-    str(Path(__file__).parent / "rules.md"),
+    str(pathlib.Path(__file__).parent / "rules.md"),
     _moved,
     frozenset(("fsdp", "config")),
     (lint_refusals.PAGES,),

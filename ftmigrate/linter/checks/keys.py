@@ -79,7 +79,7 @@ class _Walk:
                 continue
             elif not open_:
                 yield from self.strange(key, value, joint, here)
-            elif scope.component and scope.open:
+            elif scope.component and scope.open and key not in scope.handed:
                 yield from self.misspelt(key, scope, here)
         for key in required:
             if key not in node and scope.prefix + key not in node and (path, key) not in self.meant:
@@ -101,7 +101,7 @@ class _Walk:
 
     def misspelt(self, key: str, scope: Scope, path: Path) -> Iterator[Finding]:
         """A further argument is handed on; one that nearly is a parameter's name is told all the same."""
-        close = unknown.near(key, scope.keys, self.subject.value(*path[:-1]))
+        close = unknown.near(key, (*scope.keys, *scope.handed), self.subject.value(*path[:-1]))
         if close is not None:
             message = (
                 f"`{key}` is no argument of {scope.what}, which hands it on to what it calls; did you mean `{close}`?"
@@ -112,6 +112,8 @@ class _Walk:
 
     def missing(self, key: str, scope: Scope, path: Path) -> Finding:
         what = f"{scope.what} needs it" if scope.component else f"{self.subject.framework.title} {self.subject.version}"
+        if scope.component and key not in scope.required:
+            what = f"the recipe {self.subject.recipe} reads it, whatever {scope.what} takes for it by itself"
         if not scope.component:
             what += f" needs it in {scope.what}" if path else " does not start without it"
             if self.subject.recipe is not None and not path:

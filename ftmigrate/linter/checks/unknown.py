@@ -41,6 +41,15 @@ def _near(key: str, names: tuple[str, ...]) -> str | None:
     return close[0] if close else None
 
 
+def _near_path(path: str, known: Iterable[str]) -> str | None:
+    """The dotted path that was probably meant: alike as a whole, and in its last name, which says what it is."""
+    found = near(path, known, None)
+    if found is None:
+        return None
+    ends = [one.rpartition(".")[2].lower() for one in (path, found)]
+    return found if _near(ends[0], (ends[1],)) else None
+
+
 def near_value(value: Value, allowed: Iterable[str]) -> str | None:
     """The allowed value that was probably meant."""
     if not isinstance(value, str):
@@ -264,7 +273,7 @@ def component(subject: Subject, name: str, path: Path) -> Iterator[Finding]:
     known = [one.removeprefix(scopes.COMPONENT) for one in subject.schema.names(scopes.COMPONENT)]
     top = {one.partition(".")[0] for one in known}
     if name.partition(".")[0] not in top:
-        close = near(name, known, None)
+        close = _near_path(name, known)
         if "." not in name:
             hint = f" Did you mean `{close}`?" if close else ""
             message = f"`{name}` is no dotted path to something that can be called, such as torch.optim.AdamW.{hint}"
@@ -292,7 +301,7 @@ def component(subject: Subject, name: str, path: Path) -> Iterator[Finding]:
         yield subject.finding("FT021", path, message)
         return
     last = [index for index in having if index < at]
-    close = near(name, known, None)
+    close = _near_path(name, known)
     hint = f" Did you mean `{close}`?" if close else ""
     fix = subject.replace(path, close, safe=False) if close else None
     if last:

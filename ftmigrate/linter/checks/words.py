@@ -24,9 +24,12 @@ _PLACEHOLDER = r"(?i)<.*>|\$|\*{3,}|x{4,}|your|todo|changeme|env|example|dummy|n
 _HOMES = ("/home/", "/Users/", "/root/")
 _WINDOWS = r"[A-Za-z]:\\+Users\\+(?!shared\b)[\w.-]+"
 _SHORTEST = 12
+# what a shell would put something else in for, at the beginning of a text
+_SHELL = re.compile(r"(?:~|\$([A-Za-z_]\w*)|\$\{([A-Za-z_]\w*)\})(?=(?:/\S*)?\Z)")
+_EXPANDED = ("data_files", "data_dir")  # datasets.load_dataset puts the home directory in for `~` in these
 
 
-@CHECKS("FT040", "FT041", "FT042")
+@CHECKS("FT040", "FT041", "FT042", "FT043")
 def words(subject: Subject) -> Iterator[Finding]:
     """One pass over all texts of the file."""
     homes: list[Leaf] = []
@@ -50,6 +53,8 @@ def words(subject: Subject) -> Iterator[Finding]:
                 yield subject.finding("FT040", leaf, message)
             elif _home(text):
                 homes.append(leaf)
+            elif text[0] in "~$" and (found := _SHELL.match(text)):
+                yield from _unexpanded(subject, leaf, text, found)
     if homes:
         more = f" (and {len(homes) - 1} more)" if len(homes) > 1 else ""
         message = f"`{homes[0].value}` lies in one person's home directory{more}: the config works for nobody else."
@@ -67,6 +72,20 @@ def _secret(key: str, text: str) -> str:
     if key.endswith(_KEYS) and len(text) >= _SHORTEST and " " not in text and not re.search(_PLACEHOLDER, text):
         return f"what `{key}` holds"
     return ""
+
+
+def _unexpanded(subject: Subject, leaf: Leaf, text: str, found: re.Match[str]) -> Iterator[Finding]:
+    name, key = found[1] or found[2], str(leaf.path[-1])
+    if not name and key in _EXPANDED:
+        return
+    if key.lower().endswith(_KEYS):
+        hint = "Leave the key out, and give it in the environment."
+    elif subject.framework.layout.interpolated:
+        hint = f"Write `${{oc.env:{name or 'HOME'}}}`, or the path itself."
+    else:
+        hint = "Write the path itself."
+    message = f"`{text}` is taken as it is written: no shell puts in what `{found[0]}` stands for. {hint}"
+    yield subject.finding("FT043", leaf, message)
 
 
 def _home(text: str) -> bool:
