@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple, TypeAlias
 
-from ftmigrate.document.model import Unresolved, Value
+from ftmigrate.document.model import Path, Unresolved, Value
 from ftmigrate.schema import Facts, Layout
 
 _INTEGER = re.compile(r"\s*[+-]?\d+(_\d+)*(\.0*)?\s*\Z")
@@ -47,12 +47,17 @@ _ANY = Member("any")
 
 
 class Problem(NamedTuple):
-    """kind: "type", "value" (none of those allowed), "range". wanted: in words. value: the part that is wrong."""
+    """kind: "type", "value" (none of those allowed), "range". wanted: in words. value: the part that is wrong, at `path`."""
 
     kind: str
     wanted: str
     value: Value
     allowed: tuple[str, ...] = ()
+    path: Path = ()
+
+    def below(self, part: str | int) -> Problem:
+        """The same, seen from what holds the part."""
+        return self._replace(path=(part, *self.path))
 
 
 @cache
@@ -144,7 +149,7 @@ def _any(
     if nearer:
         values = tuple(dict.fromkeys(value for one in nearer for value in one.allowed))
         return nearer[0]._replace(allowed=values)
-    deeper = [one for one in problems if one.value is not value]
+    deeper = [one for one in problems if one.path]
     return deeper[0] if deeper else Problem("type", _words(list(members), facts), value)
 
 
@@ -169,12 +174,12 @@ def _member(value: Value, member: Member, facts: Facts, layout: Layout, models: 
             return wrong
         if models(name) or len(member.args) != 2 or _ANY in member.args[1]:
             return None
-        for item in value.values():
+        for key, item in value.items():
             if item is None and not layout.lax:
                 continue
             problem = _any(item, member.args[1], facts, layout, models, top=False)
             if problem is not None:
-                return problem
+                return problem.below(key)
         return None
     return None
 
@@ -187,10 +192,10 @@ def _items(value: list[Value], member: Member, facts: Facts, layout: Layout, mod
         if len(value) != len(member.args):
             return Problem("type", f"a list of {len(member.args)} values", value)
         each = list(member.args)
-    for item, members in zip(value, each, strict=True):
+    for index, (item, members) in enumerate(zip(value, each, strict=True)):
         problem = _any(item, members, facts, layout, models, top=False)
         if problem is not None:
-            return problem
+            return problem.below(index)
     return None
 
 

@@ -262,9 +262,8 @@ class _Walk:
         return kinds[0] == kinds[1] and "enum" not in new
 
     def unsuitable(self, key: str, problem: types.Problem, facts: Facts, path: Path) -> Finding:
-        inside = _inside(self.subject.value(*path), problem.value)
-        at: Path | Span = (*path, *inside)
-        key = next((str(part) for part in reversed(inside) if isinstance(part, str)), key)
+        at: Path | Span = (*path, *problem.path)
+        key = next((str(part) for part in reversed(problem.path) if isinstance(part, str)), key)
         if isinstance(at[-1], int) and isinstance(problem.value, str):
             at = self.subject.item_span(path, problem.value) or at
         shown = _shown(problem.value)
@@ -275,7 +274,7 @@ class _Walk:
             if any(one.name == "bool" for one in types.union(str(facts.get("type", "")))):
                 listed = f"true, false, {listed}"
             fix = None
-            if close and problem.value == self.subject.value(*path):
+            if close and not problem.path:
                 fix = self.subject.replace(path, close, safe=False)
             legal = f"Legal: {listed or problem.wanted}{hint}"
             return self.subject.finding("FT018", at, f"`{key}` cannot be {shown}. {legal}", fix=fix)
@@ -310,19 +309,6 @@ class _Walk:
         if "bool" in names and text.lower() in ("true", "false"):
             return self.subject.replace(path, text.lower(), safe=False, title=f"write {text.lower()}")
         return None
-
-
-def _inside(value: Value, wanted: Value) -> Path:
-    """Where in a value the first one stands that is the wanted one; nothing where it is the value itself."""
-    if value is wanted or not isinstance(value, list | dict):
-        return ()
-    for name, item in enumerate(value) if isinstance(value, list) else value.items():
-        if item is wanted or (type(item) is type(wanted) and item == wanted):
-            return (name,)
-        found = _inside(item, wanted)
-        if found:
-            return (name, *found)
-    return ()
 
 
 def _is_falsy(value: Value) -> bool:

@@ -64,7 +64,7 @@ CHECKS = (
         "AX306",
         "check_fsdp_config_kwargs_prefix",
         test(_prefixed, "fsdp_config"),
-        "Inside of fsdp_config the prefix `fsdp_` is no longer wanted. Leave it out: `offload_params`, not "
+        "Keys inside of fsdp_config no longer begin with `fsdp_`. Write them without it, such as `offload_params` for "
         "`fsdp_offload_params`.",
     ),
     Check(
