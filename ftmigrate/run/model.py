@@ -56,6 +56,22 @@ ALL_LINEAR = "all linear layers of the model"
 NODES = Symbol("N")
 
 
+class Share(Struct, frozen=True):
+    """A number of optimizer steps that is a share of all, which the file does not count; never more than `most`."""
+
+    part: float
+    most: int | None = None
+
+    def of(self, total: int) -> int:
+        """So many steps of a run of this length."""
+        steps = int(self.part * total)
+        return steps if self.most is None else min(steps, self.most)
+
+    def __str__(self) -> str:
+        limit = "" if self.most is None else f", at most {self.most}"
+        return f"{100 * self.part:g} % of all steps{limit}"
+
+
 class AllLinear(tuple[str, ...]):
     """Names of layers that are known to be all linear layers of the model but the output."""
 

@@ -8,7 +8,7 @@ from typing import Any
 from ftmigrate.run import vocabulary
 from ftmigrate.run.compare import losses
 from ftmigrate.run.display import to_text
-from ftmigrate.run.model import NOT_APPLICABLE, External, Run, Symbol
+from ftmigrate.run.model import NOT_APPLICABLE, External, Run, Share, Symbol
 from ftmigrate.verify.results import Difference, Outcome, Result
 
 _RATES = ("schedule.name", "schedule.warmup_steps", "schedule.cycles", "schedule.min_ratio", "optimizer.learning_rate")
@@ -156,7 +156,7 @@ def referee(run: Run, plan: Mapping[str, Any]) -> dict[str, tuple[Any, Any, bool
     found: dict[str, tuple[Any, Any, bool]] = {}
     for path, seen in plan["observed"].items():
         ours, theirs = run.settings[path].value, value(seen)
-        if ours is NOT_APPLICABLE or isinstance(ours, External | Symbol) or _open(ours):
+        if ours is NOT_APPLICABLE or isinstance(ours, External | Share | Symbol) or _open(ours):
             continue
         found[path] = (ours, theirs, vocabulary.difference(path, ours, theirs, {}) is None)
     total = run["duration.max_steps"]
@@ -175,7 +175,7 @@ def referee(run: Run, plan: Mapping[str, Any]) -> dict[str, tuple[Any, Any, bool
 
 
 def _open(ours: object) -> bool:
-    return type(ours).__name__ == "Unresolved" or (isinstance(ours, str) and (" of all steps" in ours or "×" in ours))
+    return type(ours).__name__ == "Unresolved" or (isinstance(ours, str) and "×" in ours)
 
 
 def rates(run: Run, total: int) -> list[float] | None:
@@ -185,11 +185,8 @@ def rates(run: Run, total: int) -> list[float] | None:
     name, warm, peak = run["schedule.name"], run["schedule.warmup_steps"], run["optimizer.learning_rate"]
     if warm is NOT_APPLICABLE:
         warm = 0
-    if isinstance(warm, str) and warm.startswith("3 %"):
-        warm = min(int(0.03 * total), 100)
-        warm = 2 if warm == 1 else warm
-    elif isinstance(warm, str) and warm.endswith(" of all steps"):
-        warm = int(float(warm.split()[0]) * total)
+    if isinstance(warm, Share):
+        warm = warm.of(total)
         warm = 2 if warm == 1 else warm
     if not isinstance(warm, int) or not isinstance(peak, int | float):
         return None

@@ -43,7 +43,7 @@ from ftmigrate.frameworks.table import (
 )
 from ftmigrate.run.conditions import Condition, View, both, is_, is_not
 from ftmigrate.run.methods import POLICY, PREFERENCE, SUPERVISED
-from ftmigrate.run.model import ALL_LINEAR, NODES, WORLD_SIZE, Claim, ClaimKind, External, Symbol
+from ftmigrate.run.model import ALL_LINEAR, NODES, WORLD_SIZE, Claim, ClaimKind, External, Share, Symbol
 from ftmigrate.run.source import Decoded
 
 _LORA = is_not("adapter.method", "none")
@@ -213,7 +213,8 @@ def _propose_schedule(wanted: Mapping[str, Any], _: Reader) -> Iterator[Mapping[
     yield {"lr_scheduler": "constant_with_warmup" if name == "constant" and warm else name}
 
 
-_OF_ALL = " of all steps"
+_WARMUP_UNSAID = Share(0.03, 100)
+_LOGGING_UNSAID = Share(0.005, 10)
 
 
 def _warmup_set(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
@@ -243,15 +244,14 @@ def _warmup(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     steps: Any = keys.get("warmup_steps")
     args: tuple[str, ...] = ("warmup_steps",)
     total = _total(reader)
-    if steps is None and (ratio := keys.get("warmup_ratio")) is not None:
+    if steps is None:
+        ratio = keys.get("warmup_ratio")
+        args = () if ratio is None else ("warmup_ratio",)
         try:
-            steps = int(float(ratio) * total) if isinstance(total, int) else f"{ratio}{_OF_ALL}"  # type: ignore[arg-type]
+            share = _WARMUP_UNSAID if ratio is None else Share(float(ratio))  # type: ignore[arg-type]
+            steps = share if total is None and share.part else share.of(total or 0)
         except (ValueError, TypeError, OverflowError):  # no share, which Axolotl refuses
-            steps = f"{ratio}{_OF_ALL}"
-        args = ("warmup_ratio",)
-    elif steps is None:
-        steps = min(int(0.03 * total), 100) if isinstance(total, int) else "3 % of all steps, at most 100"
-        args = ()
+            steps = f"{ratio} times all steps"
     why = "a warmup of one step is run as two" if steps == 1 else ""
     if not why and "warmup_steps" not in args and isinstance(total, int) and _pass(reader) is None:
         why = "where the rows last for max_steps; with fewer it is a share of the steps that they last for"
@@ -262,13 +262,13 @@ def _propose_warmup(wanted: Mapping[str, Any], _: Reader) -> Iterator[Mapping[st
     steps = wanted.get("schedule.warmup_steps")
     if isinstance(steps, int):
         yield {"warmup_steps": steps}
-    elif str(steps).endswith(_OF_ALL):
-        yield {"warmup_ratio": float(str(steps).removesuffix(_OF_ALL))}
+    elif isinstance(steps, Share) and steps.most is None:
+        yield {"warmup_ratio": steps.part}
 
 
 def _log_every(view: Any) -> object:
     total = _total(view)
-    return max(min(int(0.005 * total), 10), 1) if isinstance(total, int) else "0.5 % of all steps, at most 10"
+    return max(_LOGGING_UNSAID.of(total), 1) if isinstance(total, int) else _LOGGING_UNSAID
 
 
 def _effective(reader: Reader) -> Mapping[str, Decoded]:

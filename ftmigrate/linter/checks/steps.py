@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from ftmigrate.document.model import Unresolved
 from ftmigrate.linter.rules import INFO, Checks, Finding
 from ftmigrate.linter.subject import Subject
+from ftmigrate.run.model import Share
 
 CHECKS = Checks()
-_SHARE = re.compile(r"(\d+\.?\d*(?:e[-+]?\d+)?) of all steps$")
-"""How a number of steps reads that is a share of a number which is not known."""
 
 
 def batches(subject: Subject) -> int | None:
@@ -53,10 +51,10 @@ def no_batch(subject: Subject) -> Iterator[Finding]:
 def warmup(subject: Subject) -> Iterator[Finding]:
     steps, whole = subject.number("schedule.warmup_steps"), total(subject)
     at = subject.said("schedule.warmup_steps")
-    share = _SHARE.match(str(subject.get("schedule.warmup_steps")))
-    if share is not None and float(share[1]) >= 1 and at is not None:
+    share = subject.get("schedule.warmup_steps")
+    if isinstance(share, Share) and share.part >= 1 and at is not None:
         message = (
-            f"The warmup takes {float(share[1]):g} times all steps of the run: the learning rate never reaches its full height. "
+            f"The warmup takes {share.part:g} times all steps of the run: the learning rate never reaches its full height. "
             "It is a share, such as 0.05."
         )
         yield subject.finding("FT102", at, message)
