@@ -191,7 +191,7 @@ def test_alpaca_in_a_llama3_chat() -> None:
         Loss(frozenset({"user", "assistant"})),
         turns=(Turn("user", (Text("Task: "), ask)), Turn("assistant", (Column("output"),))),
     )
-    choice = best(Rendering((talk,)), {"path": "d.json"}, LLAMA3)
+    choice = best((Rendering((talk,)),), {"path": "d.json"}, LLAMA3)
     assert choice.entry == {
         "path": "d.json",
         "type": {
@@ -202,12 +202,12 @@ def test_alpaca_in_a_llama3_chat() -> None:
     }
     assert choice.config == {"train_on_inputs": True}
     assert {difference.where for difference in choice.differences} <= {"outer blanks", "empty output"}
-    other = best(Rendering((talk,)), {}, {**LLAMA3, "eos": "<|end_of_text|>"})
+    other = best((Rendering((talk,)),), {}, {**LLAMA3, "eos": "<|end_of_text|>"})
     assert other.config == {"train_on_inputs": True, "special_tokens": {"eos_token": EOT}}
 
 
 def test_openai_chat_in_qwens_format() -> None:
-    choice = best(chat(QWEN_FORMAT), {"path": "d.json"}, QWEN)
+    choice = best((chat(QWEN_FORMAT),), {"path": "d.json"}, QWEN)
     assert choice.entry == {
         "path": "d.json",
         "type": "chat_template",
@@ -222,12 +222,12 @@ def test_openai_chat_in_qwens_format() -> None:
 
 @pytest.mark.parametrize(("shape", "tokens"), [(LLAMA3_FORMAT, LLAMA3), (QWEN_FORMAT, QWEN)])
 def test_the_odd_template_trains_headers_too(shape: ChatFormat, tokens: dict[str, str]) -> None:
-    choice = best(chat(shape), {}, tokens, allow_odd=True)
+    choice = best((chat(shape),), {}, tokens, allow_odd=True)
     assert choice.odd
     assert "zzdummymessagezz" in str(choice.entry["chat_template_jinja"])
     if shape is LLAMA3_FORMAT:
         assert [one.where for one in choice.differences] == [f"{UNREAD} system"]
-    assert len(choice.differences) < len(best(chat(shape), {}, tokens).differences)
+    assert len(choice.differences) < len(best((chat(shape),), {}, tokens).differences)
 
 
 def test_sharegpt_with_a_system_message_of_its_own() -> None:
@@ -245,7 +245,7 @@ def test_sharegpt_with_a_system_message_of_its_own() -> None:
             ),
         )
     )
-    choice = best(wanted, {}, LLAMA3)
+    choice = best((wanted,), {}, LLAMA3)
     template = choice.entry.pop("chat_template_jinja")
     assert choice.entry == {
         "type": "chat_template",
@@ -260,11 +260,11 @@ def test_sharegpt_with_a_system_message_of_its_own() -> None:
 
 def test_raw_text() -> None:
     wanted = Rendering((Text(BOS, True), Column("body", True), Text("<|end_of_text|>", True)))
-    choice = best(wanted, {"path": "org/name"}, {"bos": BOS, "eos": "<|end_of_text|>"})
+    choice = best((wanted,), {"path": "org/name"}, {"bos": BOS, "eos": "<|end_of_text|>"})
     assert choice.entry == {"path": "org/name", "type": "completion", "field": "body"}
     assert choice.config == {}
     assert [difference.where for difference in choice.differences] == ["empty body"]
-    without = best(Rendering((Text(BOS, True), Column("text", True))), {}, LLAMA3)
+    without = best((Rendering((Text(BOS, True), Column("text", True))),), {}, LLAMA3)
     assert without.entry == {
         "type": {
             "field_instruction": "text",
@@ -279,7 +279,7 @@ def test_raw_text() -> None:
 def test_a_named_type_is_found_by_its_prompt() -> None:
     wanted = decode({"type": "alpaca_w_system.load_open_orca"}, {})["text"].value
     assert isinstance(wanted, Rendering)
-    choice = best(wanted, {}, {})
+    choice = best((wanted,), {}, {})
     assert (choice.entry, choice.differences) == ({"type": "alpaca_w_system.load_open_orca"}, ())
 
 

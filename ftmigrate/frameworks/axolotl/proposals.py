@@ -44,62 +44,28 @@ def best_source(
     source: Mapping[str, Any], tokens: Tokens, keys: Mapping[str, Value] | None = None, allow_odd: bool = False
 ) -> Choice:
     """The entry for one source's settings; `keys` are the global keys that are said already."""
-    wanted, place = source.get("text"), entry_of(source)
+    place = entry_of(source)
+    texts: list[Any] = [source.get("text")]
     if source.get("rejected") is not None:
         place = {key: value for key, value in place.items() if key in pairs.KEYS}
-        return best_pair(wanted, source["rejected"], place, tokens, keys)
-    if not isinstance(wanted, Rendering):
+        texts.append(source["rejected"])
+    unknown = [text for text in texts if not isinstance(text, Rendering)]
+    if unknown:
         # a type that no one takes for a real one: without it rows would pass for tokens already
-        return Choice({**place, "type": wanted}, {})
-    return best(wanted, place, tokens, allow_odd, keys)
-
-
-def best_pair(
-    chosen: object,
-    rejected: object,
-    place: Mapping[str, Value],
-    tokens: Tokens,
-    keys: Mapping[str, Value] | None = None,
-) -> Choice:
-    """The entry for a preference source: the proposal whose two texts differ least."""
-    if not isinstance(chosen, Rendering) or not isinstance(rejected, Rendering):
-        unknown = chosen if isinstance(chosen, Unresolved) else rejected
-        return Choice({**place, "type": unknown}, {})  # type: ignore[dict-item]
-    if all(outcomes(chosen, chosen, row)[0] is None for _, row in samples(chosen)):
-        return Choice(dict(place), {}, (Difference("text", "all rows", "the source itself refuses every row"),))
-    said = dict(keys or {})
-    nearest = _nearest(chosen, rejected, dict(tokens), said)
-    if nearest is None:
-        return Choice(dict(place), {})
-    _, _, proposal, found = nearest
-    conflicts = tuple(key for key, value in proposal.config.items() if key in said and said[key] != value)
-    entry, config = deepcopy((proposal.entry, proposal.config))
-    return Choice({**place, **entry}, config, tuple(found), conflicts)
-
-
-@remember(64)
-def _nearest(chosen: Rendering, rejected: Rendering, tokens: Tokens, said: Mapping[str, Value]) -> _Ranked | None:
-    """The proposal for pairs that differs least."""
-    ranked = []
-    for order, proposal in enumerate(pair_candidates.propose(chosen, rejected, tokens)):
-        got = decode(proposal.entry, {"rl": "dpo", **proposal.config, **said}, tokens=tokens)
-        first, second = got["text"].value, got["rejected"].value
-        if isinstance(first, Rendering) and isinstance(second, Rendering):
-            found = [*compare(chosen, first, tokens), *compare(rejected, second, tokens)]
-            apart = distance(chosen, first, tokens) + distance(rejected, second, tokens)
-            ranked.append(((apart, *weight(found)), order, proposal, found))
-    return min(ranked, key=lambda item: item[:2]) if ranked else None
+        return Choice({**place, "type": max(unknown, key=lambda text: isinstance(text, Unresolved))}, {})
+    return best(tuple(texts), place, tokens, allow_odd, keys)
 
 
 def best(
-    wanted: Rendering,
+    wanted: tuple[Rendering, ...],
     place: Mapping[str, Value],
     tokens: Tokens,
     allow_odd: bool = False,
     keys: Mapping[str, Value] | None = None,
 ) -> Choice:
-    """The proposal that differs least: by text, then by outer blanks, then by mask; among equals the earliest."""
-    if all(outcomes(wanted, wanted, row)[0] is None for _, row in samples(wanted)):
+    """The proposal for a text (or for the two of a pair) that differs least: by text, then by outer blanks, then by mask;
+    among equals the earliest."""
+    if all(outcomes(wanted[0], wanted[0], row)[0] is None for _, row in samples(wanted[0])):
         return Choice(dict(place), {}, (Difference("text", "all rows", "the source itself refuses every row"),))
     said = dict(keys or {})
     ranked = _ranked(wanted, dict(tokens), said)
@@ -114,12 +80,18 @@ def best(
 
 
 @remember(256)
-def _ranked(wanted: Rendering, tokens: Tokens, said: Mapping[str, Value]) -> list[_Ranked]:
+def _ranked(wanted: tuple[Rendering, ...], tokens: Tokens, said: Mapping[str, Value]) -> list[_Ranked]:
     """Every proposal with what it renders differently, best first."""
     ranked = []
-    for order, proposal in enumerate(propose(wanted, tokens)):
-        got = decode(proposal.entry, {**proposal.config, **said}, tokens=tokens)["text"].value
-        if isinstance(got, Rendering):
-            found = compare(wanted, got, tokens)
-            ranked.append(((distance(wanted, got, tokens), *weight(found)), order, proposal, found))
+    one = len(wanted) == 1
+    proposals = propose(wanted[0], tokens) if one else pair_candidates.propose(wanted[0], wanted[1], tokens)
+    for order, proposal in enumerate(proposals):
+        got = decode(proposal.entry, {**({} if one else {"rl": "dpo"}), **proposal.config, **said}, tokens=tokens)
+        texts = [got[name].value for name in ("text", "rejected")[: len(wanted)]]
+        made = [text for text in texts if isinstance(text, Rendering)]
+        if len(made) == len(wanted):
+            both = list(zip(wanted, made, strict=True))
+            found = [difference for ours, theirs in both for difference in compare(ours, theirs, tokens)]
+            apart = sum(distance(ours, theirs, tokens) for ours, theirs in both)
+            ranked.append(((apart, *weight(found)), order, proposal, found))
     return sorted(ranked, key=lambda item: item[:2])
