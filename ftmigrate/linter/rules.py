@@ -92,7 +92,7 @@ SHARED: tuple[Rule, ...] = (
     # the schema
     Rule("FT010", "unknown-key", WARNING, "unsafe"),
     Rule("FT011", "misplaced-key", WARNING),
-    Rule("FT012", "foreign-key", WARNING),
+    Rule("FT012", "foreign-key", WARNING, "sometimes"),
     Rule("FT013", "newer-key", WARNING),
     Rule("FT014", "removed-key", WARNING, "sometimes"),
     Rule("FT015", "unread-key", WARNING),

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from ftmigrate.frameworks.axolotl import lint_validators
+from ftmigrate.frameworks.axolotl import lint_validators, rule_names
 from ftmigrate.frameworks.axolotl.forms import METHOD_KEYS
 from ftmigrate.linter import scopes
 from ftmigrate.linter.diagnostic import Fix
@@ -38,47 +38,11 @@ _TABLE = (
     Rule("AX020", "precision-said-twice", WARNING, "unsafe"),
     Rule("AX021", "inverted-mapping", ERROR, "sometimes"),
     Rule("AX022", "unknown-class", ERROR, "sometimes"),
+    Rule("AX023", "layer-of-another-model", WARNING, "unsafe"),
 )
 _ADAPTED = "base_model"
 _KERNELS = ("lora_mlp_kernel", "lora_qkv_kernel", "lora_o_kernel", "lora_embedding_kernel")
 _LINEAR = frozenset(("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"))
-# prompt_strategies/ of 0.21.0, with the types of preference data
-_TYPES = (
-    "alpaca", "alpaca_chat", "alpaca_w_system", "bradley_terry", "chat_template", "chatml", "completion", "context_qa",
-    "creative_acr", "explainchoice", "gpteacher", "input_output", "jeopardy", "llama2_chat", "llama3", "metharme",
-    "oasst", "orcamini", "pretrain", "pygmalion", "reflection", "stepwise_supervised", "summarizetldr",
-    "user_defined", "zephyr", "passthrough",
-)  # fmt: skip
-_PREFERENCE_TYPES = ("chatml", "llama3", "zephyr", "passthrough", "user_defined", "bradley_terry")
-# transformers' training_args.py (OptimizerNames) and trainer_utils.py (SchedulerType), as 0.21.0 is installed with; the
-# first line of each is older releases' or Axolotl's own (core/builders/base.py), beside those that the schema names
-_OPTIMIZERS = (
-    "adamw_hf", "adamw_apex_fused", "lion_pytorch",
-    "adafactor", "adagrad", "adalomo", "adamw_8bit", "adamw_anyprecision", "adamw_bnb_8bit", "adamw_torch",
-    "adamw_torch_4bit", "adamw_torch_8bit", "adamw_torch_fused", "adamw_torch_npu_fused", "adamw_torch_xla", "ademamix",
-    "ademamix_8bit", "apollo_adamw", "apollo_adamw_layerwise", "galore_adafactor", "galore_adafactor_layerwise",
-    "galore_adamw", "galore_adamw_8bit", "galore_adamw_8bit_layerwise", "galore_adamw_layerwise", "grokadamw",
-    "lion_32bit", "lion_8bit", "lomo", "paged_adamw_32bit", "paged_adamw_8bit", "paged_ademamix_32bit",
-    "paged_ademamix_8bit", "paged_lion_32bit", "paged_lion_8bit", "rmsprop", "rmsprop_bnb", "rmsprop_bnb_32bit",
-    "rmsprop_bnb_8bit", "schedule_free_adamw", "schedule_free_radam", "schedule_free_sgd", "sgd", "stable_adamw",
-)  # fmt: skip
-_SCHEDULERS = (
-    "rex", "one_cycle",
-    "constant", "constant_with_warmup", "cosine", "cosine_warmup_with_min_lr", "cosine_with_min_lr",
-    "cosine_with_restarts", "greedy", "inverse_sqrt", "linear", "polynomial", "reduce_lr_on_plateau",
-    "warmup_stable_decay",
-)  # fmt: skip
-# what the names of transformers' classes of models end with, behind `For`; rarer ones are not judged
-_HEADS = ("CausalLM", "ConditionalGeneration", "SequenceClassification", "TokenClassification", "ImageTextToText")
-# instruction-tuned models by name, with the templates that are theirs or that take the tokenizer's own
-_TEMPLATES = (
-    (r"(?i)llama-3(\.\d)?-.*instruct", ("llama3", "llama3_2_vision")),
-    (r"(?i)llama-2-.*chat", ()),
-    (r"(?i)mistral.*instruct|mixtral.*instruct", ("mistral_v1", "mistral_v2v3", "mistral_v3_tekken", "mistral_v7_tekken")),
-    (r"(?i)qwen2.*instruct", ("qwen_25", "chatml", "qwen2_vl")),
-    (r"(?i)gemma-(2-)?\d+b-it", ("gemma",)),
-    (r"(?i)phi-3-.*instruct", ("phi_3",)),
-)  # fmt: skip
 
 
 @CHECKS("AX001")
@@ -153,7 +117,7 @@ def template(subject: Subject) -> Iterator[Finding]:
         return
     if told not in subject.schema.keys("config").get("chat_template", {}).get("enum", (told,)):
         return  # no template at all
-    for pattern, own in _TEMPLATES:
+    for pattern, own in rule_names.TEMPLATES:
         if re.search(pattern, model) and told not in own:
             hint = f", such as {own[0]}" if own else ""
             message = (
@@ -219,13 +183,13 @@ def types(subject: Subject) -> Iterator[Finding]:
                 message = "`type: sharegpt` was removed: use `chat_template` with `field_messages: conversations` and a mapping of from and value."
                 yield subject.finding("AX011", (key, index, "type"), message)
                 continue
-            if head in _PREFERENCE_TYPES and not any(subject.value(name) for name in ("rl", *METHOD_KEYS)):
+            if head in rule_names.PREFERENCE_TYPES and not any(subject.value(name) for name in ("rl", *METHOD_KEYS)):
                 message = f"`type: {told}` is for pairs of replies, and nothing says that they are learnt from (`rl:`): the run stops."
                 yield subject.finding("AX011", (key, index, "type"), message)
                 continue
             from difflib import get_close_matches
 
-            close = [] if head in _TYPES else get_close_matches(head, _TYPES, 1, 0.8)
+            close = [] if head in rule_names.TYPES else get_close_matches(head, rule_names.TYPES, 1, 0.8)
             if close:
                 message = f"`type: {told}` is no prompt strategy of Axolotl's; did you mean `{close[0]}`?"
                 fix = subject.replace((key, index, "type"), close[0] + told[len(head) :], safe=False)
@@ -308,7 +272,7 @@ def path(subject: Subject) -> Iterator[Finding]:
 def optimizer(subject: Subject) -> Iterator[Finding]:
     """Names that the loader lets through and transformers' training arguments then refuse; a plugin may know others."""
     own = subject.schema.keys(subject.framework.layout.root).get("optimizer", {}).get("enum", ())
-    for key, known in (("optimizer", (*_OPTIMIZERS, *own)), ("lr_scheduler", _SCHEDULERS)):
+    for key, known in (("optimizer", (*rule_names.OPTIMIZERS, *own)), ("lr_scheduler", rule_names.SCHEDULERS)):
         value = subject.value(key)
         if not isinstance(value, str) or value in known or subject.value("plugins"):
             continue
@@ -359,7 +323,7 @@ def classes(subject: Subject) -> Iterator[Finding]:
     name = subject.value("model_type")
     if isinstance(name, str) and not own:
         head = name.partition("For")[2]
-        close = near_value(head, _HEADS) if head and head not in _HEADS else None
+        close = near_value(head, rule_names.HEADS) if head and head not in rule_names.HEADS else None
         if close or not re.search(r"For[A-Z]|LMHead|Model\Z", name):
             written = name.removesuffix(head) + close if close else None
             hint = f"Did you mean `{written}`?" if written else "Write AutoModelForCausalLM, or leave the key out."
@@ -371,6 +335,19 @@ def classes(subject: Subject) -> Iterator[Finding]:
     if isinstance(name, str) and "Tokenizer" not in name:
         message = f"transformers has no tokenizer `{name}`: the run stops. Write AutoTokenizer, or leave the key out."
         yield subject.finding("AX022", ("tokenizer_type",), message)
+
+
+@CHECKS("AX023")
+def layers(subject: Subject) -> Iterator[Finding]:
+    base = subject.value("base_model")
+    own = {layer for pattern, layer in rule_names.LAYERS if isinstance(base, str) and re.search(pattern, base)}
+    for key in ("transformer_layer_cls_to_wrap", "fsdp_transformer_layer_cls_to_wrap"):
+        told = subject.value("fsdp_config", key)
+        if len(own) == 1 and told not in own and told in {layer for _, layer in rule_names.LAYERS}:
+            (layer,) = own
+            message = f"{base} has no {told}, so sharding by it fails when the run begins. Its layers are {layer}."
+            fix = subject.replace(("fsdp_config", key), layer, safe=False)
+            yield subject.finding("AX023", ("fsdp_config", key), message, fix=fix)
 
 
 CHECKS.found += lint_validators.CHECKS.found

@@ -30,7 +30,7 @@ def _near(key: str, names: tuple[str, ...]) -> str | None:
     exact = plain.get(key.lower().replace("-", "_").strip())
     if exact is not None:
         return exact
-    ending = [name for name in names if name.endswith(f"_{key}")]
+    ending = [name for name in names if name.endswith(f"_{key}") and len(name) <= 2 * len(key)]
     if len(ending) == 1:
         return ending[0]
     from difflib import get_close_matches
@@ -100,9 +100,12 @@ def _tell(subject: Subject, key: str, scope: Scope, path: Path, close: str | Non
     refused = scope.refused
     severity = Severity.ERROR if refused else None
     effect = f"{title} stops at it" if refused else f"{title} passes it over, and what it says has no effect"
-    foreign = _foreign(subject, key) if len(path) == 1 else ""
-    if foreign:
-        return subject.finding("FT012", path, f"{head}; {foreign} {effect}.", key=True)
+    foreign, own = _foreign(subject, key) if len(path) == 1 else ("", "")
+    if foreign or own:
+        whose = f"; it is one of {foreign}." if foreign else "."
+        here = f" Here it is `{own}`." if own else ""
+        fix = subject.rename(path, own, safe=False) if own.isidentifier() else None
+        return subject.finding("FT012", path, f"{head}{whose}{here} {effect}.", key=True, fix=fix)
     level = _level(subject, key, path)
     if close and level != scopes.TOP:
         code = "FT022" if scope.component else "FT010"
@@ -238,11 +241,13 @@ def _level(subject: Subject, key: str, path: Path) -> str:
     return ""
 
 
-def _foreign(subject: Subject, key: str) -> str:
-    """Which other framework has such a key, and how this one says the same."""
+def _foreign(subject: Subject, key: str) -> tuple[str, str]:
+    """The title of another framework that has such a key, and the key that says the same here; either may be empty."""
     from ftmigrate.frameworks import registry
     from ftmigrate.frameworks.table import Field
+    from ftmigrate.run.synonyms import SYNONYMS
 
+    means = {SYNONYMS[key]} if key in SYNONYMS else set()
     for name in registry.names():
         if name == subject.framework.name:
             continue
@@ -250,17 +255,19 @@ def _foreign(subject: Subject, key: str) -> str:
         pinned = schema.load(name, other.newest)
         roots = pinned.names(other.layout.root) if other.layout.root.endswith(" ") else [other.layout.root]
         paths = [full for root in roots for full in pinned.keys(root) if full.rpartition(".")[2] == key and full]
-        if not paths:
-            continue
-        means = {e.setting for e in other.table(other.newest).entries if isinstance(e, Field) and e.key in paths}
-        own = [
-            e.key
-            for e in subject.framework.table(subject.version).entries
-            if isinstance(e, Field) and e.setting in means
-        ]
-        same = f" Here it is `{own[0]}`." if own else ""
-        return f"it is one of {other.title}.{same}"
-    return ""
+        if paths:
+            entries = other.table(other.newest).entries
+            means |= {e.setting for e in entries if isinstance(e, Field) and e.key in paths}
+            return other.title, _own(subject, means)
+    return "", _own(subject, means)
+
+
+def _own(subject: Subject, settings: Iterable[str]) -> str:
+    """The key of this framework's (and recipe's) that says one of these settings."""
+    known = subject.schema.keys(subject.framework.layout.root + (subject.recipe or ""))
+    by_setting = subject.reader.table.by_setting
+    keys = [key for setting in sorted(settings) for entry in by_setting.get(setting, ()) for key in entry.keys]
+    return next((key for key in keys if key.partition(".")[0] in known), "")
 
 
 # --- components -------------------------------------------------------------------------------------------------
