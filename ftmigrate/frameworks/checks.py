@@ -35,10 +35,14 @@ Predicate: TypeAlias = Callable[[View], bool]
 
 
 class Condition(Struct, frozen=True):
-    """Whether something holds of a config; `keys` are those it looks at, the most telling first."""
+    """Whether something holds of a config; `keys` are those it looks at, the most telling first.
+
+    item: for what holds of an item of a list, the first of which it does.
+    """
 
     holds: Predicate
     keys: tuple[str, ...] = ()
+    item: Callable[[View], Path] | None = None
 
     def __and__(self, other: Condition) -> Condition:
         return every(self, other)
@@ -56,7 +60,8 @@ def _keys(conditions: Sequence[Condition]) -> tuple[str, ...]:
 
 def every(*conditions: Condition) -> Condition:
     """All of them; one that is false decides, whatever is undecided."""
-    return Condition(lambda view: not _decided(conditions, view, False), _keys(conditions))
+    item = next((condition.item for condition in conditions if condition.item is not None), None)
+    return Condition(lambda view: not _decided(conditions, view, False), _keys(conditions), item)
 
 
 def some(*conditions: Condition) -> Condition:
@@ -170,13 +175,12 @@ def among(*keys: str, more_than: int) -> Condition:
 def each(key: str, condition: Condition) -> Condition:
     """Any item of the list fulfils the condition, which names keys of the item."""
 
-    def holds(view: View) -> bool:
+    def first(view: View) -> int | None:
         items = view.get(key)
-        return isinstance(items, list) and any(
-            condition.holds(Plain(item)) for item in items if isinstance(item, Mapping)
-        )
+        found = enumerate(items) if isinstance(items, list) else ()
+        return next((at for at, item in found if isinstance(item, Mapping) and condition.holds(Plain(item))), None)
 
-    return Condition(holds, (key,))
+    return Condition(lambda view: first(view) is not None, (key,), lambda view: (key, first(view) or 0))
 
 
 class Plain:
@@ -295,7 +299,9 @@ def find(check: Check, view: View, written: Mapping[str, Any]) -> Found | None:
             return None
     except Undecided:
         return None
-    paths = (_present(tuple(key.split(".")), written) for key in check.keys or check.when.keys)
+    paths = [_present(tuple(key.split(".")), written) for key in check.keys or check.when.keys]
+    if check.when.item is not None and not check.keys:
+        paths.insert(0, _present(check.when.item(view), written))
     return Found(check, check.words(view), tuple(dict.fromkeys(path for path in paths if path)))
 
 
@@ -303,7 +309,11 @@ def _present(path: Path, written: Mapping[str, Any]) -> Path:
     """As much of the path as the file has."""
     node: Any = written
     for depth, part in enumerate(path):
-        if not isinstance(node, Mapping) or part not in node:
+        if isinstance(node, list):
+            here = isinstance(part, int) and part < len(node)
+        else:
+            here = isinstance(node, Mapping) and part in node
+        if not here:
             return path[:depth]
         node = node[part]
     return path
