@@ -153,7 +153,9 @@ def joint(framework: str, version: str, layout: Layout, path: str, name: str | N
     if scope is None or name is None:
         return None if scope is None else Joint(scope, scope.keys, scope.required, scope.open)
     also = recipe(framework, version, layout.root, name, parent)
-    more = {key: facts if also.open else (*facts, *scope.keys.get(key, ())) for key, facts in also.keys.items()}
+    takes_all = scope.open or also.open
+    read = {key: facts for key, facts in also.keys.items() if takes_all or key in scope.keys}
+    more = {key: facts if also.open else (*facts, *scope.keys.get(key, ())) for key, facts in read.items()}
     required = (*scope.required, *(key for key in also.required if key in scope.keys))
     return Joint(scope, {**scope.keys, **more}, tuple(dict.fromkeys(required)), scope.open or also.open)
 

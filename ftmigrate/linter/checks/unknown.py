@@ -89,7 +89,7 @@ def _tell(subject: Subject, key: str, scope: Scope, path: Path, close: str | Non
         message = f"`{key}` is read with the plugin {scope.plugins[key]} only, which `plugins` does not list."
         return subject.finding("FT015", path, message, key=True)
     other = _readers(subject, key) if len(path) == 1 else []
-    lifetime = None if other else _lifetime(subject, key, path)
+    lifetime = None if other else _lifetime(subject, key, path, scope.refused)
     if lifetime is not None:
         return lifetime
     if other:
@@ -116,7 +116,9 @@ def _tell(subject: Subject, key: str, scope: Scope, path: Path, close: str | Non
             code, path, f"{head}; did you mean `{close}`? {effect}.", key=True, fix=fix, severity=severity
         )
     if level:
-        return subject.finding("FT011", path, f"{head}, but of {level}: move it there. {effect}.", key=True, severity=severity)  # fmt: skip
+        there = subject.leaf(key) if level == scopes.TOP else None
+        how = "move it there" if there is None else f"there it is {there.raw} already, for all; remove this one"
+        return subject.finding("FT011", path, f"{head}, but of {level}: {how}. {effect}.", key=True, severity=severity)
     code = "FT022" if scope.component else "FT010"
     hint = "Remove it." if not scope.component else f"It takes {_listed(scope.keys)}."
     return subject.finding(code, path, f"{head}. {effect}. {hint}", key=True, severity=severity)
@@ -144,7 +146,7 @@ def _sections(subject: Subject, path: Path) -> tuple[str, ...]:
     return scopes.references(facts) if len([p for p in path if isinstance(p, str)]) == 2 else ()
 
 
-def _lifetime(subject: Subject, key: str, path: Path) -> Finding | None:
+def _lifetime(subject: Subject, key: str, path: Path, refused: bool) -> Finding | None:
     """Whether other pinned versions have the key in the same place."""
     sections = _sections(subject, path)
     versions = subject.framework.versions()
@@ -161,11 +163,12 @@ def _lifetime(subject: Subject, key: str, path: Path) -> Finding | None:
         later = [index for index in range(at + 1, len(versions)) if _anywhere(subject, versions[index], root, key)]
         later = [] if _anywhere(subject, subject.version, root, key) else later
     if later:
+        effect = "stops at it" if refused else "passes it over"
         message = (
             f"`{key}` is newer than {title} {subject.version}: known since {versions[later[0]]}. "
-            f"{subject.version} passes it over. Say --framework {subject.framework.name}@{versions[later[0]]} if that is meant."
+            f"{subject.version} {effect}. Say --framework {subject.framework.name}@{versions[later[0]]} if that is meant."
         )
-        return subject.finding("FT013", path, message, key=True)
+        return subject.finding("FT013", path, message, key=True, severity=Severity.ERROR if refused else None)
     if having and having[-1] + 1 < len(versions):
         last = having[-1]
         facts: Facts = next(
@@ -233,12 +236,17 @@ def _level(subject: Subject, key: str, path: Path) -> str:
             component = item.get(layout.component or "") if isinstance(item, dict) else None
             if isinstance(component, str) and key in subject.schema.keys(scopes.COMPONENT + component):
                 return f"`{name}` ({component})"
+    if len(path) > 1:  # beside it, as what stands in another top-level key says something else
+        beside = [item for section in _sections(subject, path) for item in subject.schema.keys(section).items()]
+        return next((f"`{name}`, which then is a mapping" for name, facts in beside if _has(subject, facts, key)), "")
     for name, facts in subject.schema.keys(root).items():
-        if name != SECTION and (*path[:1],) != (name,):
-            for section in scopes.references(facts):
-                if key in subject.schema.keys(section):
-                    return f"`{name}`" + (", in each item" if facts.get("list") else "")
+        if name not in (SECTION, path[0]) and _has(subject, facts, key):
+            return f"`{name}`" + (", in each item" if facts.get("list") else "")
     return ""
+
+
+def _has(subject: Subject, facts: Facts, key: str) -> bool:
+    return any(key in subject.schema.keys(section) for section in scopes.references(facts))
 
 
 def _foreign(subject: Subject, key: str) -> tuple[str, str]:
@@ -263,10 +271,14 @@ def _foreign(subject: Subject, key: str) -> tuple[str, str]:
 
 
 def _own(subject: Subject, settings: Iterable[str]) -> str:
-    """The key of this framework's (and recipe's) that says one of these settings."""
+    """The key of this framework's (and recipe's) that says one of these settings, and that before anything else."""
     known = subject.schema.keys(subject.framework.layout.root + (subject.recipe or ""))
     by_setting = subject.reader.table.by_setting
-    keys = [key for setting in sorted(settings) for entry in by_setting.get(setting, ()) for key in entry.keys]
+    keys: list[str] = []
+    for setting in sorted(settings):
+        for entry in by_setting.get(setting, ()):
+            alone = len(entry.settings) == 1
+            keys += entry.keys if alone else entry.keys[:1] if entry.settings[0] == setting else ()
     return next((key for key in keys if key.partition(".")[0] in known), "")
 
 
