@@ -70,6 +70,13 @@ LACKS: Mapping[str, str] = {
 """Methods that no recipe has, with the reason and the nearest thing."""
 
 
+WITHOUT_DORA = "lora_dpo_single_device"
+DORA_UNPREPARED = (
+    f"the recipe {WITHOUT_DORA} never computes the magnitudes of DoRA from the weights, as others do "
+    "(initialize_dora_magnitude): they are what happens to lie in memory, mostly zeros"
+)
+
+
 def method(recipe: str | None) -> str:
     return METHODS.get(recipe or "", f"the recipe {recipe}")
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ftmigrate.document.model import Leaf, Path, Span
-from ftmigrate.frameworks.torchtune import lint_refusals
+from ftmigrate.frameworks.torchtune import lint_refusals, recipes
 from ftmigrate.linter import edits
 from ftmigrate.linter.checks import unknown
 from ftmigrate.linter.diagnostic import Fix
@@ -37,6 +37,7 @@ _TABLE = (
     Rule("TT018", "unknown-resolver", ERROR),
     Rule("TT019", "column-map-names", ERROR, "sometimes"),
     Rule("TT020", "schedule-without-steps", ERROR),
+    Rule("TT021", "dora-not-prepared", ERROR),
 )
 _TYPES = {
     "llama2": ("LLAMA2",),
@@ -359,6 +360,16 @@ def schedules(subject: Subject) -> Iterator[Finding]:
             "torchtune.training.lr_schedulers.get_cosine_schedule_with_warmup, or a function of your own that takes it."
         )
         yield subject.finding("TT020", ("lr_scheduler", "_component_"), message)
+
+
+@CHECKS("TT021")
+def dora(subject: Subject) -> Iterator[Finding]:
+    if subject.recipe == recipes.WITHOUT_DORA and subject.value("model", "use_dora") is True:
+        what = recipes.DORA_UNPREPARED
+        message = (
+            f"{what[0].upper()}{what[1:]}. Use lora_dpo_distributed, or plain LoRA."
+        )
+        yield subject.finding("TT021", ("model", "use_dora"), message)
 
 
 @CHECKS("FT021")

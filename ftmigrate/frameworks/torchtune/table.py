@@ -148,8 +148,6 @@ def _argument(path: Path, part: Path, node: Value, reader: Reader) -> Claim | No
     about = parameters.get("", {})
     if argument in parameters or argument == "_component_" or about.get("kwargs") or "parameters" in about:
         return None
-    if f"{path[0]}.{argument}" in recipes.recipes(reader.version).get(reader.recipe or "", {}):
-        return None
     return Claim(ClaimKind.UNKNOWN, f"{name} takes no argument {argument}: torchtune refuses to run with it")
 
 
@@ -914,6 +912,18 @@ def _saved_every(view: View) -> object:
     return f"{steps} steps" if isinstance(steps, int) else "epoch"
 
 
+def _encode_dora(value: Any, view: View) -> Value:
+    if value and view.get("method.name") in PREFERENCE and view.get("parallel.strategy") == "single":
+        raise CannotSay(recipes.DORA_UNPREPARED)
+    return bool(value)
+
+
+def notes(reader: Reader) -> tuple[str, ...]:
+    """What is wrong with a run though nothing in its config is lost."""
+    unprepared = reader.recipe == recipes.WITHOUT_DORA and reader.value("model.use_dora") is True
+    return (f"{recipes.DORA_UNPREPARED}: no other framework trains the same",) if unprepared else ()
+
+
 _SAVES = Codec(lambda value, view: _saved_every(view) if value is None else f"{value} steps",
                lambda value, _: int(value.split()[0]) if str(value).endswith(" steps") else None)  # fmt: skip
 
@@ -927,7 +937,7 @@ _ENTRIES: tuple[Entry, ...] = (
     Field("model.lora_alpha", "adapter.alpha", NUMBER, when=_LORA),
     Field("model.lora_dropout", "adapter.dropout", NUMBER, when=_LORA),
     Missing("adapter.dropout", 0.0, "the builder takes no lora_dropout"),
-    Field("model.use_dora", "adapter.use_dora", when=_LORA),
+    Field("model.use_dora", "adapter.use_dora", Codec(lambda value, _: value, _encode_dora), when=_LORA),
     Missing("adapter.use_dora", False, "the builder takes no use_dora"),
     Field("model.attn_dropout", "model.config_overrides",
           Codec(lambda v, _: {"attention_dropout": v} if v else {}, lambda v, _: v.get("attention_dropout", 0.0)),
@@ -1179,4 +1189,4 @@ def table(version: str) -> Table:
         return recipes.recognise(document, told, version)
 
     return Table("torchtune", version, ENTRIES, default_of, unknown, null_is_absent=False, recipe_of=recipe_of,
-                 tokens=tokens, lacks=recipes.LACKS, header=lambda run: writing.header(run, version))  # fmt: skip
+                 tokens=tokens, notes=notes, lacks=recipes.LACKS, header=lambda run: writing.header(run, version))  # fmt: skip
