@@ -10,6 +10,10 @@ TYPES = (
     "user_defined", "zephyr", "passthrough",
 )  # fmt: skip
 PREFERENCE_TYPES = ("chatml", "llama3", "zephyr", "passthrough", "user_defined", "bradley_terry")
+# the modules of prompt_strategies/dpo, kto and orpo (utils/data/rl.py)
+_OF_PAIRS = ("chat_template", "chatml", "llama3", "passthrough", "user_defined", "zephyr")
+TYPES_OF = {"dpo": _OF_PAIRS, "ipo": _OF_PAIRS, "simpo": _OF_PAIRS, "kto": ("chatml", "llama3", "user_defined"),
+            "orpo": ("chat_template",)}  # fmt: skip
 # transformers' training_args.py (OptimizerNames) and trainer_utils.py (SchedulerType), as 0.21.0 is installed with; the
 # first line of each is older releases' or Axolotl's own (core/builders/base.py), beside those that the schema names
 OPTIMIZERS = (

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from ftmigrate.frameworks.axolotl import lint_validators, rule_names
+from ftmigrate.frameworks.axolotl import lint_ignored, lint_validators, rule_names
 from ftmigrate.frameworks.axolotl.forms import METHOD_KEYS
 from ftmigrate.linter import scopes
 from ftmigrate.linter.diagnostic import Fix
@@ -39,6 +39,7 @@ _TABLE = (
     Rule("AX021", "inverted-mapping", ERROR, "sometimes"),
     Rule("AX022", "unknown-class", ERROR, "sometimes"),
     Rule("AX023", "layer-of-another-model", WARNING, "unsafe"),
+    Rule("AX024", "passed-over", WARNING),
 )
 _ADAPTED = "base_model"
 _KERNELS = ("lora_mlp_kernel", "lora_qkv_kernel", "lora_o_kernel", "lora_embedding_kernel")
@@ -185,6 +186,12 @@ def types(subject: Subject) -> Iterator[Finding]:
                 continue
             if head in rule_names.PREFERENCE_TYPES and not any(subject.value(name) for name in ("rl", *METHOD_KEYS)):
                 message = f"`type: {told}` is for pairs of replies, and nothing says that they are learnt from (`rl:`): the run stops."
+                yield subject.finding("AX011", (key, index, "type"), message)
+                continue
+            method = str(subject.value("rl"))
+            legal = rule_names.TYPES_OF.get(method, ())
+            if legal and head in rule_names.TYPES and head not in legal:
+                message = f"`type: {told}` is no type of `rl: {method}`: the run stops when the rows are read. Legal: {', '.join(legal)}."
                 yield subject.finding("AX011", (key, index, "type"), message)
                 continue
             from difflib import get_close_matches
@@ -350,7 +357,7 @@ def layers(subject: Subject) -> Iterator[Finding]:
             yield subject.finding("AX023", ("fsdp_config", key), message, fix=fix)
 
 
-CHECKS.found += lint_validators.CHECKS.found
+CHECKS.found += [*lint_ignored.CHECKS.found, *lint_validators.CHECKS.found]
 RULES = RuleSet(
     (*_TABLE, *lint_validators.RULES),
     CHECKS,

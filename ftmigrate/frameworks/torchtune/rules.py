@@ -366,9 +366,7 @@ def schedules(subject: Subject) -> Iterator[Finding]:
 def dora(subject: Subject) -> Iterator[Finding]:
     if subject.recipe == recipes.WITHOUT_DORA and subject.value("model", "use_dora") is True:
         what = recipes.DORA_UNPREPARED
-        message = (
-            f"{what[0].upper()}{what[1:]}. Use lora_dpo_distributed, or plain LoRA."
-        )
+        message = f"{what[0].upper()}{what[1:]}. Use lora_dpo_distributed, or plain LoRA."
         yield subject.finding("TT021", ("model", "use_dora"), message)
 
 
