@@ -125,6 +125,7 @@ WHY = {
     "FT112": "sequences of twice the model's positions without any scaling, or 500,000 tokens for 131,072",
     "FT121": "weights of fp16 without mixed precision",
     "FT124": "the same data set named twice",
+    "FT137": "val_set_size: 0.05 in four examples that never evaluate",
     "TT009": "fsdp.cpu_offload, which no recipe reads: the parameters stay on the GPU",
 }
 
@@ -137,7 +138,7 @@ WARNINGS = {
     "axolotl@0.9.2": {"AX006": 1, "AX008": 2, "AX023": 1, "FT010": 4, "FT012": 2, "FT013": 10, "FT106": 4, "FT112": 3,
                       "FT121": 3, "FT124": 1},
     "axolotl@0.18.0": {"AX004": 1, "AX006": 1, "AX008": 2, "AX017": 3, "AX023": 1, "AX024": 1, "FT010": 67, "FT012": 2,
-                       "FT016": 40, "FT030": 4, "FT104": 7, "FT106": 4, "FT110": 1, "FT112": 5, "FT121": 3, "FT124": 1},
+                       "FT016": 40, "FT030": 4, "FT104": 7, "FT106": 4, "FT110": 1, "FT112": 5, "FT121": 3, "FT124": 1, "FT137": 4},
 }  # fmt: skip
 
 

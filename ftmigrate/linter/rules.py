@@ -146,6 +146,8 @@ SHARED: tuple[Rule, ...] = (
     Rule("FT132", "warmup-most-of-run", WARNING),
     Rule("FT133", "packed-pairs", WARNING),
     Rule("FT135", "label-smoothing", ERROR),
+    Rule("FT136", "unread-data-option", WARNING),
+    Rule("FT137", "held-out-in-vain", WARNING),
 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache, lru_cache
 from posixpath import normpath
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from ftmigrate.linter.rules import ERROR, Checks, Finding
 from ftmigrate.linter.subject import Subject, table
 
 if TYPE_CHECKING:
-    from ftmigrate.frameworks.table import Table
+    from ftmigrate.frameworks.table import SourceSetting, Table
 
 CHECKS = Checks()
 _ADAPTER = "adapter."
@@ -249,10 +249,46 @@ def _fields(found: Table) -> dict[str, list[Any]]:
 # --- data -------------------------------------------------------------------------------------------------------
 
 
+_OF_SOURCES = ("sequence.packing", "sequence.split_across_packs", "sequence.max_length")
+"""Settings of the run that data sources may say."""
+
+
+@cache
+def _read_elsewhere(framework: str, version: str) -> tuple[str, ...]:
+    """The keys that other entries read than the one of the data sources."""
+    from ftmigrate.frameworks.table import Sources
+
+    entries = table(framework, version).entries
+    return tuple(key for entry in entries if not isinstance(entry, Sources) for key in getattr(entry, "keys", ()))
+
+
+def _unread(subject: Subject, source: Mapping[str, SourceSetting]) -> Iterator[Finding]:
+    """Options of a data source that what is known of its rows does not come from."""
+    from ftmigrate.frameworks.table import matches
+    from ftmigrate.run.rendering import Rendering
+
+    text, location = source.get("text"), source.get("location")
+    if text is None or location is None or not isinstance(text.value, Rendering) or not location.leaves:
+        return
+    head = location.leaves[0][:-1]
+    fed = {path for setting in source.values() for path in setting.leaves}
+    fed.update(path for name in _OF_SOURCES for path in subject.setting(name).leaves)
+    for leaf in subject.document.below(head):
+        path = leaf.path
+        if path in fed or not leaf.value or leaf.value in (path[-1], [path[-1]]):  # what says its own name is no option
+            continue
+        others = _read_elsewhere(subject.framework.name, subject.version)
+        if any(matches(key, path) for key in others) or subject.reader.table.unknown(path, subject.reader) is not None:
+            continue
+        what = text.value.note or "rows of this kind"
+        message = f"`{format_path(path[len(head) :])}` is not read here ({what}), and has no effect."
+        yield subject.finding("FT136", leaf, message, key=True)
+
+
 _SAME = ("location", "subset", "split", "text")
 
 
-@CHECKS("FT114", "FT124")
+@CHECKS("FT114", "FT124", "FT136")
 def sources(subject: Subject) -> Iterator[Finding]:
     from ftmigrate.run.rendering import Conversation, Rendering
 
@@ -269,6 +305,7 @@ def sources(subject: Subject) -> Iterator[Finding]:
                 message = f"Source {index + 1} is source {seen[same]} again: its rows count twice. Remove one, or give weights."
                 yield subject.finding("FT124", subject.document.leaves.get(location.leaves[0]), message)
             seen.setdefault(same, index + 1)
+        yield from _unread(subject, source)
         if mask is None or told or not isinstance(mask.value, Rendering):
             continue
         talks = [one for one in mask.value.segments if isinstance(one, Conversation)]

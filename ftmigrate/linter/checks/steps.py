@@ -84,6 +84,17 @@ def accumulation(subject: Subject) -> Iterator[Finding]:
         yield subject.finding("FT103", subject.said("batch.accumulation"), message)
 
 
+@CHECKS("FT137")
+def in_vain(subject: Subject) -> Iterator[Finding]:
+    data = subject.setting("evaluation.data")
+    if data.value is not None and data.leaves and subject.get("evaluation.every") in ("no", "none"):
+        message = (
+            "Rows are kept back for evaluation, and nothing says when to evaluate: they are neither trained nor looked at. "
+            "Say how often, or keep none back."
+        )
+        yield subject.finding("FT137", subject.said("evaluation.data"), message, key=True)
+
+
 @CHECKS("FT104")
 def evaluation(subject: Subject) -> Iterator[Finding]:
     """Keys that say how to evaluate, where no rows are set apart for it."""
