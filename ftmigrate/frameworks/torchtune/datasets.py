@@ -64,6 +64,8 @@ class Builder(Struct, frozen=True):
     fails: str = ""
 
 
+MASKED = -100
+"""The label of a token that is not trained (torchtune/data/_common.py, CROSS_ENTROPY_IGNORE_IDX)."""
 _HERE = "torchtune.datasets."
 _KWARGS = "it hands its own max_seq_len to load_dataset, which does not take it"
 _POSITION = "recipes hand the tokenizer over by position, which this class refuses"

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from ftmigrate.document.model import Leaf, Path, Span
-from ftmigrate.frameworks.torchtune import lint_refusals, recipes
+from ftmigrate.document.model import Leaf, Span
+from ftmigrate.frameworks.torchtune import lint_parts, lint_refusals, recipes
 from ftmigrate.linter import edits
 from ftmigrate.linter.checks import unknown
 from ftmigrate.linter.diagnostic import Fix
@@ -78,13 +78,6 @@ def _component(subject: Subject, key: str) -> str:
 
 def _about(subject: Subject, key: str) -> Any:
     return subject.schema.keys(f"component {_component(subject, key)}").get("", {})
-
-
-def _datasets(subject: Subject) -> list[Path]:
-    listed = subject.value("dataset")
-    if isinstance(listed, list):
-        return [("dataset", number) for number in range(len(listed))]
-    return [("dataset",)] if isinstance(listed, dict) else []
 
 
 def _family(subject: Subject) -> str:
@@ -306,7 +299,7 @@ def packing(subject: Subject) -> Iterator[Finding]:
         "torchtune."
     ):
         return
-    for path in _datasets(subject):
+    for path in lint_parts.data_paths(subject):
         if subject.value(*path, "packed") is True:
             message = "Packing needs a length: set `tokenizer.max_seq_len`, or the run stops when the dataset is built."
             yield subject.finding("TT017", (*path, "packed"), message)
@@ -328,7 +321,7 @@ def resolvers(subject: Subject) -> Iterator[Finding]:
 def column_maps(subject: Subject) -> Iterator[Finding]:
     from ftmigrate.frameworks.torchtune import datasets
 
-    for path in _datasets(subject):
+    for path in lint_parts.data_paths(subject):
         name, mapped = subject.value(*path, "_component_"), subject.value(*path, "column_map")
         if not isinstance(name, str) or not isinstance(mapped, dict) or not mapped:
             continue
@@ -388,9 +381,9 @@ def _moved(path: str) -> str:
     return ""
 
 
-CHECKS.found += lint_refusals.CHECKS.found
+CHECKS.found += [*lint_parts.CHECKS.found, *lint_refusals.CHECKS.found]
 RULES = RuleSet(
-    (*_TABLE, *lint_refusals.RULES),
+    (*_TABLE, *lint_parts.RULES, *lint_refusals.RULES),
     CHECKS,
     str(pathlib.Path(__file__).parent / "rules.md"),
     _moved,
