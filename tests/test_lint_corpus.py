@@ -109,6 +109,7 @@ WHY = {
     "AX006": "chatml on an instruct model of Mistral, tuned with [INST]",
     "AX008": "lora_fan_in_fan_out on Llama and Mistral",
     "AX017": "patterns of unfrozen_parameters that match no name of an adapted model: nothing is trained",
+    "AX025": "chat templates on base models, whose end of text is another: what ends a reply is not trained",
     "AX024": "warmup_ratio under lr_scheduler: constant, which has none",
     "AX023": "an example for Mixtral shards by MistralDecoderLayer, which that model has not",
     "FT010": "FSDP 1's keys under FSDP 2 and misspelt ones (eta_min): passed over by the loader",
@@ -133,11 +134,11 @@ WHY = {
 WARNINGS = {
     "torchtune@0.6.1": {"FT014": 1, "FT015": 11, "FT102": 1, "TT009": 3},
     "torchtune@main": {"FT010": 3, "FT014": 1, "FT015": 15, "FT102": 1, "TT009": 3},
-    "axolotl@0.8.0": {"AX006": 1, "AX008": 2, "AX023": 1, "FT010": 5, "FT012": 2, "FT013": 10, "FT106": 4, "FT112": 3,
+    "axolotl@0.8.0": {"AX006": 1, "AX008": 2, "AX023": 1, "AX025": 1, "FT010": 5, "FT012": 2, "FT013": 10, "FT106": 4, "FT112": 3,
                       "FT121": 3, "FT124": 1},
-    "axolotl@0.9.2": {"AX006": 1, "AX008": 2, "AX023": 1, "FT010": 4, "FT012": 2, "FT013": 10, "FT106": 4, "FT112": 3,
+    "axolotl@0.9.2": {"AX006": 1, "AX008": 2, "AX023": 1, "AX025": 1, "FT010": 4, "FT012": 2, "FT013": 10, "FT106": 4, "FT112": 3,
                       "FT121": 3, "FT124": 1},
-    "axolotl@0.18.0": {"AX004": 1, "AX006": 1, "AX008": 2, "AX017": 3, "AX023": 1, "AX024": 1, "FT010": 67, "FT012": 2,
+    "axolotl@0.18.0": {"AX004": 1, "AX006": 1, "AX008": 2, "AX017": 3, "AX023": 1, "AX024": 1, "AX025": 2, "FT010": 67, "FT012": 2,
                        "FT016": 40, "FT030": 4, "FT104": 7, "FT106": 4, "FT110": 1, "FT112": 5, "FT121": 3, "FT124": 1, "FT137": 4},
 }  # fmt: skip
 

@@ -42,6 +42,13 @@ LAYERS = (
     (r"(?i)gemma-2-", "Gemma2DecoderLayer"),
     (r"(?i)phi-3-(mini|medium)", "Phi3DecoderLayer"),
 )
+# the end of text of models that are not tuned to chat, in their own tokenizers' configs
+ENDS = (
+    (r"(?i)llama-3(\.\d)?-\d+b$", "<|end_of_text|>"),
+    (r"(?i)qwen2(\.5)?-[\d.]+b$|qwen3-[\d.]+b-base$", "<|endoftext|>"),
+    (r"(?i)gemma-2-\d+b$|gemma-3-\d+[bm]-pt$", "<eos>"),
+    (r"(?i)llama-2-\d+b(-hf)?$|mistral-7b-v\d|mixtral-8x\d+b-v\d", "</s>"),
+)
 # what the names of transformers' classes of models end with, behind `For`; rarer ones are not judged
 HEADS = ("CausalLM", "ConditionalGeneration", "SequenceClassification", "TokenClassification", "ImageTextToText")
 # instruction-tuned models by name, with the templates that are theirs or that take the tokenizer's own

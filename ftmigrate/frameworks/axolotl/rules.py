@@ -40,6 +40,7 @@ _TABLE = (
     Rule("AX022", "unknown-class", ERROR, "sometimes"),
     Rule("AX023", "layer-of-another-model", WARNING, "unsafe"),
     Rule("AX024", "passed-over", WARNING),
+    Rule("AX025", "turn-end-untrained", WARNING),
 )
 _ADAPTED = "base_model"
 _KERNELS = ("lora_mlp_kernel", "lora_qkv_kernel", "lora_o_kernel", "lora_embedding_kernel")
@@ -355,6 +356,35 @@ def layers(subject: Subject) -> Iterator[Finding]:
             message = f"{base} has no {told}, so sharding by it fails when the run begins. Its layers are {layer}."
             fix = subject.replace(("fsdp_config", key), layer, safe=False)
             yield subject.finding("AX023", ("fsdp_config", key), message, fix=fix)
+
+
+@CHECKS("AX025")
+def ends(subject: Subject) -> Iterator[Finding]:
+    """What ends a reply is trained where it is an `eot_tokens` or the tokenizer's end of text."""
+    from ftmigrate.run.rendering import Conversation, Rendering
+
+    base, named = str(subject.value("base_model")), subject.get("tokenizer.eos_token")
+    known = next((end for pattern, end in rule_names.ENDS if re.search(pattern, base)), None)
+    eos = known if named == "own" else named
+    if not isinstance(eos, str):
+        return
+    for index, source in enumerate(subject.reader.table.sources.decode(subject.reader)):
+        mask = source["loss_mask"].value if "loss_mask" in source else None
+        for talk in mask.segments if isinstance(mask, Rendering) else ():
+            if not isinstance(talk, Conversation) or "assistant" not in talk.format.roles or not talk.loss.ends:
+                continue
+            footer = talk.format.roles["assistant"].footer
+            trained = {text.replace("{eos}", eos) for texts, _ in talk.loss.ends for text in texts}
+            if (
+                footer.strip()
+                and "⟨" not in footer
+                and not any(text in footer.replace("{eos}", eos) for text in trained)
+            ):
+                message = (
+                    f"A reply ends with `{footer.strip()}`, which is neither in `eot_tokens` nor the end of text of {base} (`{eos}`): "
+                    f'it is not trained, and the model never learns to stop. Add `eot_tokens: ["{footer.strip()}"]`.'
+                )
+                yield subject.finding("AX025", ("datasets", index, "type"), message)
 
 
 CHECKS.found += [*lint_ignored.CHECKS.found, *lint_validators.CHECKS.found]

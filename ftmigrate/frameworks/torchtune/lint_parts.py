@@ -143,7 +143,7 @@ def fused(subject: Subject) -> Iterator[Finding]:
     if torchs and told.get("fused") is True and told.get("foreach") is True:
         for key in ("fused", "foreach"):
             message = "The optimizer takes `fused` or `foreach`, not both: the run stops. Remove one."
-            yield subject.finding("TT026", ("optimizer", key), message, key=True)
+            yield subject.finding("TT026", ("optimizer", key), message)
 
 
 @CHECKS("TT027")
