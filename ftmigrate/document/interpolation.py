@@ -62,7 +62,10 @@ class _Resolution:
             return {name: self.build((*path, name), (*out, name), below) for name, below in raw.items()}
         if isinstance(raw, list):
             if path is out:
-                return [self.build(at := (*path, index), at, item) for index, item in enumerate(raw)]
+                return [
+                    self.build(at := (*path, index), at, item) if _open(item) else item
+                    for index, item in enumerate(raw)
+                ]
             return [self.build((*path, index), (*out, index), item) for index, item in enumerate(raw)]
         used = () if path is out or path == out else (path,)
         if not isinstance(raw, str) or not ("${" in raw or raw == MISSING):

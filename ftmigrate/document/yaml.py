@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
 
 import yaml as pyyaml
+from msgspec import Struct
 
 from .codes import Code, error
 from .comments import Comment, comments, header
@@ -159,13 +160,12 @@ def _place(reader: Tree, path: Path, part: str, applied: Mapping[Path, str]) -> 
     return reader.lines.position(at if at >= 0 else start)
 
 
-class _InText:
+class _InText(Struct, frozen=True):
     """Where a leaf stands in a file's text; each is worked out when it is asked for, as most never are."""
 
-    def __init__(self, reader: Tree, path: Path, notes: _Notes) -> None:
-        self._reader = reader
-        self._path = path
-        self._notes = notes
+    _reader: Tree
+    _path: Path
+    _notes: _Notes
 
     def __repr__(self) -> str:
         return f"{self.raw!r} at {self.span}, key at {self.key}, comment {self.comment!r}"

@@ -30,6 +30,8 @@ from ftmigrate.run import vocabulary
 from ftmigrate.run.model import NOT_APPLICABLE, Claim, ClaimKind, Origin, Run, Setting, Symbol
 from ftmigrate.run.source import Decoded
 
+_UNASKED = object()
+
 
 class Context(Struct, frozen=True):
     """What describes the run besides the file: told recipe, world size, number of rows, number of machines.
@@ -73,9 +75,10 @@ class Reader(Struct):
 
     def value(self, key: str) -> Any:
         """The document's value at a table key; ABSENT where there is none, or where an empty key means none."""
-        if key not in self._values:
-            self._values[key] = self._value(key)
-        return self._values[key]
+        found = self._values.get(key, _UNASKED)
+        if found is _UNASKED:
+            found = self._values[key] = self._value(key)
+        return found
 
     def _value(self, key: str) -> Any:
         path = to_path(key)

@@ -368,6 +368,8 @@ def ends(subject: Subject) -> Iterator[Finding]:
     eos = known if named == "own" else named
     if not isinstance(eos, str):
         return
+    newer = "eot_tokens" in subject.schema.keys(subject.framework.layout.root)
+    how = 'eot_tokens: ["…"]' if newer else "special_tokens: {eos_token: …}"
     for index, source in enumerate(subject.reader.table.sources.decode(subject.reader)):
         mask = source["loss_mask"].value if "loss_mask" in source else None
         for talk in mask.segments if isinstance(mask, Rendering) else ():
@@ -381,8 +383,8 @@ def ends(subject: Subject) -> Iterator[Finding]:
                 and not any(text in footer.replace("{eos}", eos) for text in trained)
             ):
                 message = (
-                    f"A reply ends with `{footer.strip()}`, which is neither in `eot_tokens` nor the end of text of {base} (`{eos}`): "
-                    f'it is not trained, and the model never learns to stop. Add `eot_tokens: ["{footer.strip()}"]`.'
+                    f"A reply ends with `{footer.strip()}`, which is no `eot_tokens` and not the end of text of {base} (`{eos}`): "
+                    f"it is not trained, and the model never learns to stop. Add `{how.replace('…', footer.strip())}`."
                 )
                 yield subject.finding("AX025", ("datasets", index, "type"), message)
 
