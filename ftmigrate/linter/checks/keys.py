@@ -243,7 +243,9 @@ class _Walk:
         if isinstance(other, str):
             use = f" Write `{other}`."
             fix = self._renamed(other, facts, path)
-            if fix is None and "." not in other and not self._same_type(other, facts, path):
+            if len(path) == 1 and self.subject.value(other) is not None:
+                use = f" `{other}` says it now, and stands beside it: remove this one."
+            elif fix is None and "." not in other and not self._same_type(other, facts, path):
                 use = f" `{other}` says it now, with other values."
         message = f"`{key}` is deprecated in {self.subject.framework.title} {self.subject.version}.{use}"
         return self.subject.finding("FT016", path, message, key=True, fix=fix)

@@ -95,7 +95,9 @@ def _tell(subject: Subject, key: str, scope: Scope, path: Path, close: str | Non
     if other:
         shown = ", ".join(other[:_SHOWN]) + (f" and {len(other) - _SHOWN} more" if len(other) > _SHOWN else "")
         message = f"`{key}` is never read by the recipe {subject.recipe}, so it has no effect; read by {shown}."
-        hint = f" Did you mean `{close}`?" if close else " Remove it, or name the recipe with --recipe."
+        named = subject.reader.recipe_from.startswith(("named", "told"))
+        otherwise = " Remove it." if named else " Remove it, or name the recipe with --recipe."
+        hint = f" Did you mean `{close}`?" if close else otherwise
         return subject.finding("FT015", path, message + hint, key=True)
     refused = scope.refused
     severity = Severity.ERROR if refused else None
