@@ -44,14 +44,15 @@ def _never_best(view: View) -> bool:
     return not save or not evaluate or (isinstance(save, int) and isinstance(evaluate, int) and save % evaluate != 0)
 
 
-_PAIRED = is_("rl", "dpo", "ipo", "simpo", "kto")
+_OF_PAIRS = is_("rl", "dpo", "ipo", "simpo", "kto", "orpo")
+_WITH_BETA = is_("rl", "dpo", "ipo", "simpo", "kto")
 _COSINE = absent("lr_scheduler") | is_("lr_scheduler", "cosine", "rex", "one_cycle")
 TABLE = (
     # core/builders/causal.py reads them, core/builders/rl.py does not
     Ignored(
         ("early_stopping_patience", "load_best_model_at_end", "neftune_noise_alpha", "group_by_length",
          "lr_quadratic_warmup", "curriculum_sampling", "auto_find_batch_size"),
-        on("rl"), "it is read in supervised fine-tuning only, not with `rl: {rl}`",
+        _OF_PAIRS, "it is read in supervised fine-tuning only, not with `rl: {rl}`",
     ),
     # core/builders/causal.py, load_best_model_at_end
     Ignored(
@@ -62,9 +63,9 @@ TABLE = (
     # core/builders/rl.py: what belongs to one method
     Ignored(("simpo_gamma", "cpo_alpha"), is_not("rl", "simpo"), "it belongs to `rl: simpo`"),
     Ignored(("kto_desirable_weight", "kto_undesirable_weight"), is_not("rl", "kto"), "it belongs to `rl: kto`"),
-    Ignored(("dpo_label_smoothing",), is_not("rl", "dpo"), "it belongs to `rl: dpo`"),
+    Ignored(("dpo_label_smoothing", "dpo_loss_type", "dpo_loss_weights"), is_not("rl", "dpo"), "it belongs to `rl: dpo`"),
     Ignored(("rl_beta",), off("rl"), "no `rl` says that pairs are learnt from"),
-    Ignored(("orpo_alpha",), _PAIRED & (given("rl_beta") | given("trl.beta")), "it belongs to `rl: orpo`"),
+    Ignored(("orpo_alpha",), _WITH_BETA & (given("rl_beta") | given("trl.beta")), "it belongs to `rl: orpo`"),
     # core/trainers/mixins/scheduler.py
     Ignored(
         ("cosine_min_lr_ratio", "cosine_constant_lr_ratio"), ~_COSINE & off("jagged_restart_steps"),
@@ -101,7 +102,7 @@ def taken_otherwise(subject: Subject) -> Iterator[Finding]:
     """What counts as something that it does not say."""
     tree, view = subject.document.tree, Plain(subject.document.tree)
     # core/builders/rl.py: beta is the first of trl.beta, rl_beta, orpo_alpha
-    if tree.get("orpo_alpha") and _holds(_PAIRED & absent("rl_beta") & absent("trl.beta"), view):
+    if tree.get("orpo_alpha") and _holds(_WITH_BETA & absent("rl_beta") & absent("trl.beta"), view):
         message = f"`orpo_alpha` is taken for the beta of `rl: {tree['rl']}`. Call it `rl_beta`, or remove it."
         yield _finding(subject, ("orpo_alpha",), message)
     # core/builders/causal.py hands on what is true; transformers' training_args.py then goes by the name
