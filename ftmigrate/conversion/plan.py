@@ -101,11 +101,15 @@ class _Planner(Struct):
                         self.plan.reasons[entry.setting] = f"{key}: {why}"
 
     def order(self) -> list[str]:
-        """The method first: it decides what else applies. Then what the source says, before what merely holds in it: the
-        target's defaults may follow from the former."""
+        """The method, the model and the devices first: they decide what else applies, or can be said. Then what the source
+        says, before what merely holds in it: the target's defaults may follow from the former."""
 
-        def rank(path: str) -> tuple[bool, bool]:
-            return path != "method.name", not self.source.settings[path].leaves
+        def rank(path: str) -> tuple[bool, bool, bool]:
+            return (
+                path != "method.name",
+                not path.startswith(("model.", "parallel.")),
+                not self.source.settings[path].leaves,
+            )
 
         return sorted(vocabulary.GLOBAL_SETTINGS, key=rank)
 

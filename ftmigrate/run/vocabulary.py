@@ -134,7 +134,7 @@ _DEEPSPEED = is_("parallel.strategy", "deepspeed")
 _SHARDED = is_("parallel.strategy", "fsdp1", "fsdp2", "deepspeed")
 _COSINE = is_("schedule.name", "cosine")
 _SCHEDULED = is_not("schedule.name", "none")
-_ADAM = is_("optimizer.name", "adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit", "adam")
+_ADAM = is_("optimizer.name", "adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit", "adamw_torch_8bit", "adam")
 _EVALUATED = is_not("evaluation.data", None)
 
 

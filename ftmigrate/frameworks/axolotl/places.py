@@ -6,6 +6,7 @@ Axolotl asks the disk whether `path` is a file, a directory or neither (then a h
 from __future__ import annotations
 
 import os.path
+import re
 from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
@@ -116,14 +117,18 @@ def entry_of(source: Mapping[str, Any]) -> dict[str, Value]:
 
 
 def _written(location: Location) -> dict[str, Value]:
-    if not location.files:
+    files: list[Value] = [*location.files]
+    if location.format is not None and not files and set(location.path) & set("*?["):
+        files = [location.path]  # `path` is looked for as it is written (utils/data/shared.py)
+    if not files:
         entry: dict[str, Value] = {"path": location.path}
         if location.format is not None and loader_of(location.path) != location.format:
             entry["ds_type"] = location.format
         return entry
     if location.format is None:
-        return {"path": location.path, "data_files": list(location.files)}
-    folder = os.path.commonpath([os.path.dirname(name) for name in location.files]) or "."
+        return {"path": location.path, "data_files": files}
+    folders = [re.split(r"[*?\[]", name, maxsplit=1)[0].rpartition("/")[0] for name in map(str, files)]
+    folder = os.path.commonpath(folders) or "."
     if not folder.startswith((".", "/", "~")):
         folder = f"./{folder}"  # else it would read as a hub id
-    return {"path": folder, "ds_type": location.format, "data_files": list(location.files)}
+    return {"path": folder, "ds_type": location.format, "data_files": files}

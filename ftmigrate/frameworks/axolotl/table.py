@@ -38,6 +38,7 @@ from ftmigrate.frameworks.table import (
     Unread,
     in_force,
     names,
+    plain,
     proven,
     reading,
 )
@@ -197,6 +198,41 @@ def _propose_optimizer(wanted: Mapping[str, Any], reader: Reader) -> Iterator[Ma
             (sharded and spelled in ("adamw_bnb_8bit", "adamw_8bit")) or (split and "8bit" in spelled)
         ):
             yield {"optimizer": spelled}
+
+
+# what transformers' trainer_optimizer.py hands on of optim_args; optimizers that are not here are not judged
+_OPTIONS: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit", "adamw_torch_8bit", _OLD_ADAMW), ()),
+    "sgd": ("momentum", "dampening", "weight_decay", "nesterov"),
+    "adagrad": ("lr_decay", "weight_decay", "eps"),
+    "rmsprop": ("momentum", "alpha", "eps", "weight_decay", "centered"),
+}
+
+
+def _handed_on(options: Mapping[str, Any], view: View) -> dict[str, Any]:
+    name = view.get("optimizer.name")
+    read = _OPTIONS.get(name) if isinstance(name, str) else None
+    return {key: value for key, value in options.items() if read is None or key in read}
+
+
+def _decode_options(options: Any, view: View) -> object:
+    return _handed_on(options, view) if isinstance(options, dict) else options
+
+
+def _encode_options(options: Any, view: View) -> Value:
+    if not isinstance(options, Mapping):
+        raise CannotSay(f"{options} are no options by name")
+    kept = _handed_on(options, view)
+    lost = [name for name in options if name not in kept]
+    if lost and not kept:
+        raise CannotSay(f"the trainer hands {', '.join(lost)} on to no optimizer of this name")
+    return kept
+
+
+def _encode_alpha(value: Any, _: View) -> Value:
+    if isinstance(value, float) and not value.is_integer():
+        raise CannotSay(f"{value} is no whole number, and Axolotl takes no other")
+    return int(value) if isinstance(value, float) else value
 
 
 def _schedule(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
@@ -770,6 +806,28 @@ def _propose_overlong(wanted: Mapping[str, Any], _: Reader) -> Iterator[Mapping[
 _OFFLOAD: Mapping[Any, object] = {"hidden_states": "cpu", True: "cpu", "legacy": "cpu", "disk": "disk", False: "none"}
 
 
+_OFFLOADING = names(_OFFLOAD)
+_OFFLOADED_BY = {
+    "offload": "cpu",
+    "offload_disk": "disk",
+}  # schemas/validation.py, check_gradient_checkpointing_w_offload
+
+
+def _offloading(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
+    other = keys.get("gradient_checkpointing")
+    if isinstance(other, str) and other in _OFFLOADED_BY:
+        return {"memory.activation_offloading": Decoded(_OFFLOADED_BY[other], ("gradient_checkpointing",))}
+    if "activation_offloading" not in keys:
+        return {"memory.activation_offloading": Decoded("none")}
+    said = _OFFLOADING.decode(keys["activation_offloading"], reader)
+    return {"memory.activation_offloading": Decoded(said, ("activation_offloading",))}
+
+
+def _propose_offloading(wanted: Mapping[str, Any], reader: Reader) -> Iterator[Mapping[str, Value]]:
+    encoded = _OFFLOADING.encode(wanted["memory.activation_offloading"], reader)
+    yield {"activation_offloading": plain(encoded)}
+
+
 def _tracking_uri(options: Any) -> Value:
     if set(options) != {"tracking_uri"}:
         raise CannotSay("only a tracking URI can be said")
@@ -853,7 +911,7 @@ ENTRIES: tuple[Entry | Between, ...] = (
     Group(("adapter", "load_in_4bit", "load_in_8bit", "nf4_backend"),
           ("adapter.method", "model.quantization", "model.quantizer"), _adapter, _propose_adapter),
     Field("lora_r", "adapter.rank", when=_LORA, absent=ABSENT),
-    Field("lora_alpha", "adapter.alpha", when=_LORA, absent=ABSENT),
+    Field("lora_alpha", "adapter.alpha", Codec(lambda value, _: value, _encode_alpha), when=_LORA, absent=ABSENT),
     Field("lora_dropout", "adapter.dropout", when=both(_LORA, _WITH_DROPOUT)),
     Always("adapter.dropout", 0.0, f"{_DROPOUT_OFF} (disable_dropout of DPOConfig and its like)",
            when=_WITHOUT_DROPOUT),
@@ -931,7 +989,7 @@ ENTRIES: tuple[Entry | Between, ...] = (
     Field("adam_beta1", "optimizer.beta1", absent=0.9),
     Field("adam_beta2", "optimizer.beta2", absent=0.999),
     Field("adam_epsilon", "optimizer.epsilon", absent=1e-8),
-    Field("optim_args", "optimizer.options", absent={}, quiet=True),
+    Field("optim_args", "optimizer.options", Codec(_decode_options, _encode_options), absent={}, quiet=True),
     Missing("optimizer.in_backward", False, "no optimizer step inside the backward pass"),
     Group(("lr_scheduler",), ("schedule.name",), _schedule, _propose_schedule),
     Between(companion.SINCE, None, (exact.WARMUP,)),
@@ -957,7 +1015,8 @@ ENTRIES: tuple[Entry | Between, ...] = (
     Heading("Memory and speed"),
     Group(("gradient_checkpointing", *_CHECKPOINTING_OF_FSDP), ("memory.activation_checkpointing",), _checkpointing,
           _propose_checkpointing),
-    Field("activation_offloading", "memory.activation_offloading", names(_OFFLOAD), absent="none"),
+    Group(("activation_offloading", "gradient_checkpointing"), ("memory.activation_offloading",), _offloading,
+          _propose_offloading),
     Field("torch_compile", "memory.compile", absent=False),
     Between("0.17.0", "0.20.0", (
         Field("chunked_cross_entropy", "memory.chunked_loss", absent=False, quiet=True),

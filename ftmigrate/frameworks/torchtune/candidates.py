@@ -129,7 +129,18 @@ def _best(
         reason = Unresolved(f"a dataset for the {tokenizer.rsplit('.', 1)[-1]}")
         return Candidate({"_component_": _HERE + "text_completion_dataset", "column": reason})
     *_, candidate, unread = min(ranked, key=lambda item: item[:2])
-    return _unread(unread) if unread and len(wanted) == 2 else candidate
+    if len(wanted) == 2:
+        return _unread(unread) if unread else candidate
+    always = unread - _alternatives(wanted[0]) if _is_row(wanted[0]) else set()
+    if not always:
+        return candidate
+    why = f"rows without a message to hold {', '.join(sorted(always))}: no data set here puts so many columns into one"
+    return Candidate({"_component_": _HERE + "text_completion_dataset", "column": Unresolved(why)})
+
+
+def _is_row(wanted: Rendering) -> bool:
+    """Whether a text is made of a row's columns, and not of one column with messages."""
+    return not any(isinstance(segment, Conversation) and segment.column for segment in wanted.segments)
 
 
 def _unread(names: set[str]) -> Candidate:
@@ -192,6 +203,8 @@ def _columns(wanted: Rendering, tokens: Tokens) -> Iterator[_Made]:
     row = {name: f"\N{SYMBOL FOR NULL}{name}\N{SYMBOL FOR NULL}" for name in names}
     order = sorted(names, key=lambda name: _at(wanted, row, row[name]))
     reply, prompt = order[-1], order[:-1]
+    if prompt and re.search(r"\w", _SPECIAL.sub("", _text(wanted, row).rpartition(row[reply])[2])):
+        return  # the reply is no column: it stands behind the last one
     if len(order) == 1:
         for add_eos in (True, False):
             args: dict[str, Value] = {"_component_": _HERE + "text_completion_dataset", "column": reply}
@@ -252,7 +265,8 @@ def _around(
     for bos in ("{bos}", tokens.get("bos") or "{bos}"):
         before = before.removeprefix(bos)
     after = rest.split(reply, 1)[0]
-    return None if _SPECIAL.search(before + after) else (before, after)
+    other = "\N{SYMBOL FOR NULL}" in before + after  # a column that would become text
+    return None if other or _SPECIAL.search(before + after) else (before, after)
 
 
 _PAIRED = _HERE + "stack_exchange_paired_dataset"

@@ -260,13 +260,21 @@ def _loading(builder: Builder, args: Mapping[str, Value], own: Mapping[str, Valu
     return {
         "location": Decoded(_location(given), _names(args, "source", "data_files")),
         "subset": setting(builder.subset),
-        "split": setting("split"),
+        "split": Decoded(_split(given), setting("split").args),
         "revision": setting("revision"),
         "data_dir": setting("data_dir"),
         "load_options": Decoded({name: args[name] for name in rest}, _names(args, *rest)),
         "filter": Decoded(filter_fn, _names(args, "filter_fn")),
         "weight": Decoded(None, ()),
     }
+
+
+def _split(given: Mapping[str, Value]) -> Value:
+    """Of files by split those of one are loaded, and are the split `train` for themselves; a slice of it stays one."""
+    split = given.get("split")
+    if not isinstance(given.get("data_files"), dict) or not isinstance(split, str):
+        return split
+    return re.sub(r"^\w*", "train", split)
 
 
 def _location(given: Mapping[str, Value]) -> Location | Unresolved:

@@ -30,6 +30,7 @@ from ftmigrate.frameworks.table import (
     Table,
     Unread,
     names,
+    plain,
     proven,
 )
 from ftmigrate.frameworks.torchtune import (
@@ -298,8 +299,8 @@ def _propose_targets(wanted: Mapping[str, Any], reader: Reader) -> Iterator[Mapp
     unfused = {fused: own for own, fused in _FUSED.items()}
     named = {part for name in modules for part in _PARTS.get(str(name), (unfused.get(str(name), str(name)),))}
     outputs = "lm_head" in named
-    if "model.apply_lora_to_output" not in _arguments(reader):
-        outputs = False
+    if "model.apply_lora_to_output" not in _arguments(reader) or _architecture(reader).get("tie_word_embeddings"):
+        outputs = False  # the builders of tied models refuse it
     for mlp in (bool(named & set(_MLP)), False):
         yield {
             # without any attention layer the builders stop
@@ -481,6 +482,7 @@ def _cut_end(reader: Reader) -> str:
 
 # --- optimizer, schedule, duration ------------------------------------------------------------------------------
 
+_EPSILON_IS_OPTION = ("rmsprop", "adagrad")  # whose epsilon is not that of Adam
 _NOT_OPTIONS = ("_component_", "lr", "weight_decay", "betas", "eps", "fused", "foreach")
 
 
@@ -490,12 +492,8 @@ def _optimizer(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     defaults = _facts(reader, str(name))
     section = reader.value("optimizer")
     given = section if isinstance(section, dict) else {}
-    options = {
-        key: value
-        for key, value in given.items()
-        if key not in _NOT_OPTIONS and value != defaults.get(key, {}).get("default", ABSENT)
-    }
-    neutral = [key for key in given if key not in _NOT_OPTIONS]
+    further = [key for key in given if key not in _NOT_OPTIONS or (key == "eps" and known in _EPSILON_IS_OPTION)]
+    options = {key: given[key] for key in further if given[key] != defaults.get(key, {}).get("default", ABSENT)}
     betas = keys.get("optimizer.betas", defaults.get("betas", {}).get("default"))
     first, second = betas if isinstance(betas, list) and len(betas) == 2 else (betas, betas)
     told = ("optimizer.betas",) if "optimizer.betas" in keys else ()
@@ -504,7 +502,7 @@ def _optimizer(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
         "optimizer.name": Decoded(known, here),
         "optimizer.beta1": Decoded(first, told),
         "optimizer.beta2": Decoded(second, told),
-        "optimizer.options": Decoded(options, tuple(f"optimizer.{key}" for key in neutral)),
+        "optimizer.options": Decoded(options, tuple(f"optimizer.{key}" for key in further)),
     }
 
 
@@ -579,6 +577,8 @@ def _no_symbol(value: object) -> Value:
 def _duration(keys: Keys, reader: Reader) -> Mapping[str, Decoded]:
     """Steps an epoch = batches // accumulation, at most max_steps_per_epoch; the run ends after epochs times that."""
     limit, epochs = keys.get("max_steps_per_epoch"), keys.get("epochs")
+    if isinstance(limit, float) and limit.is_integer():
+        limit = int(limit)  # the loop compares, and 10 is 10.0
     passes = Decoded(keys.get("epochs", Unresolved("epochs is missing")), tuple(k for k in ("epochs",) if k in keys))
     if isinstance(limit, Unresolved):
         return {
@@ -924,8 +924,46 @@ def notes(reader: Reader) -> tuple[str, ...]:
     return (f"{recipes.DORA_UNPREPARED}: no other framework trains the same",) if unprepared else ()
 
 
+_PLANS = dict.fromkeys(("llama3", "llama3_1", "llama3_2", "llama3_3"), "torchtune.models.llama3.base_llama_tp_plan")
+"""How layers are split over devices, for the families that torchtune has a plan of (recipes/full_finetune_distributed.py)."""
+
+
+def _tensor(keys: Keys, _: Reader) -> Mapping[str, Decoded]:
+    said = ("tensor_parallel_dim",) if "tensor_parallel_dim" in keys else ()
+    return {"parallel.tensor": Decoded(keys.get("tensor_parallel_dim", 1), said)}
+
+
+def _propose_tensor(wanted: Mapping[str, Any], reader: Reader) -> Iterator[Mapping[str, Value]]:
+    size = wanted["parallel.tensor"]
+    plan = _PLANS.get(family(reader))
+    if size == 1:
+        yield {"tensor_parallel_dim": 1}
+    elif plan is None:
+        raise CannotSay("torchtune has no plan of how the layers of this model are split")
+    else:
+        yield {"tensor_parallel_dim": size, "tensor_parallel_plan._component_": plan}
+
+
+_FUSED_SAID = names({True: True, False: False, None: False})
+
+
+def _encode_fused(value: Any, view: View) -> Value:
+    if value is True and view.get("parallel.tensor") not in (1, None):
+        raise CannotSay("the recipe refuses it together with tensor parallelism")
+    return plain(_FUSED_SAID.encode(value, view))
+
+
+def _steps_said(every: str) -> int | None:
+    count = every.removesuffix(" steps")
+    if count.isdigit():
+        return int(count)
+    if count != every:
+        raise CannotSay(f"every {every}: no whole number of steps")
+    return None
+
+
 _SAVES = Codec(lambda value, view: _saved_every(view) if value is None else f"{value} steps",
-               lambda value, _: int(value.split()[0]) if str(value).endswith(" steps") else None)  # fmt: skip
+               lambda value, _: _steps_said(str(value)))  # fmt: skip
 
 _ENTRIES: tuple[Entry, ...] = (
     Heading("Model"),
@@ -1042,7 +1080,7 @@ _ENTRIES: tuple[Entry, ...] = (
     Group(("optimizer._component_", "optimizer.betas"),
           ("optimizer.name", "optimizer.beta1", "optimizer.beta2", "optimizer.options"), _optimizer,
           _propose_optimizer),
-    Field("optimizer.fused", "optimizer.fused", names({True: True, False: False, None: False})),
+    Field("optimizer.fused", "optimizer.fused", Codec(_FUSED_SAID.decode, _encode_fused)),
     Missing("optimizer.fused", False, "the optimizer takes no fused"),
     Field("optimizer.foreach", "optimizer.fused", absent=ABSENT, write=False,
           codec=Codec(lambda _value, _view: False, lambda value, _: value)),
@@ -1107,7 +1145,7 @@ _ENTRIES: tuple[Entry, ...] = (
     Group(("custom_sharded_layers",), ("parallel.wrapping",), _wrapping, when=_FSDP),
     Field("fsdp.cpu_offload", "parallel.cpu_offload", absent=ABSENT, write=False, when=_FSDP),
     Always("parallel.loading", "by parts", "training/_distributed.py, load_from_full_model_state_dict", when=_FSDP),
-    Field("tensor_parallel_dim", "parallel.tensor", absent=1),
+    Group(("tensor_parallel_dim", "tensor_parallel_plan._component_"), ("parallel.tensor",), _tensor, _propose_tensor),
     Unread("tensor_parallel_plan", "how weights are split over the tensor parallel group; no effect on training"),
     Field("context_parallel_dim", "parallel.context", absent=1),
     Unread("context_parallel_rotate_method", "how context parallel ranks exchange; no effect on training"),
