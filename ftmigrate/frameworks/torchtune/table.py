@@ -929,8 +929,8 @@ _PLANS = dict.fromkeys(("llama3", "llama3_1", "llama3_2", "llama3_3"), "torchtun
 
 
 def _tensor(keys: Keys, _: Reader) -> Mapping[str, Decoded]:
-    said = ("tensor_parallel_dim",) if "tensor_parallel_dim" in keys else ()
-    return {"parallel.tensor": Decoded(keys.get("tensor_parallel_dim", 1), said)}
+    size = keys.get("tensor_parallel_dim", 1)
+    return {"parallel.tensor": Decoded(size, tuple(keys if size != 1 else [key for key in keys if "plan" not in key]))}
 
 
 def _propose_tensor(wanted: Mapping[str, Any], reader: Reader) -> Iterator[Mapping[str, Value]]:
