@@ -50,6 +50,13 @@ class Condition(Struct, frozen=True):
     def __or__(self, other: Condition) -> Condition:
         return some(self, other)
 
+    def surely(self, view: View) -> bool:
+        """Whether it holds, whatever the run itself will know."""
+        try:
+            return self.holds(view)
+        except Undecided:
+            return False
+
     def __invert__(self) -> Condition:
         return Condition(lambda view: not self.holds(view), self.keys)
 
@@ -262,7 +269,12 @@ class Check(Struct, frozen=True):
     told: str = ""
 
     def words(self, view: View) -> str:
-        return _FIELD.sub(lambda match: _shown(view, match.group(1)), self.message)
+        return filled(self.message, view)
+
+
+def filled(text: str, view: View) -> str:
+    """A text in which each `{key}` is the key's value."""
+    return _FIELD.sub(lambda match: _shown(view, match.group(1)), text)
 
 
 _FIELD = re.compile(r"\{([\w.]+)\}")
@@ -294,10 +306,7 @@ class Found(Struct, frozen=True):
 
 def find(check: Check, view: View, written: Mapping[str, Any]) -> Found | None:
     """The check's verdict. `view` is what the framework sees, `written` what the file says."""
-    try:
-        if not check.when.holds(view):
-            return None
-    except Undecided:
+    if not check.when.surely(view):
         return None
     paths = [_present(tuple(key.split(".")), written) for key in check.keys or check.when.keys]
     if check.when.item is not None and not check.keys:

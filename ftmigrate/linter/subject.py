@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import sys
+from collections.abc import Mapping, Sequence
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from ftmigrate.document.model import Severity
     from ftmigrate.frameworks.reader import Context, Reader
     from ftmigrate.frameworks.registry import Framework
-    from ftmigrate.frameworks.table import Table
+    from ftmigrate.frameworks.table import SourceSetting, Table
     from ftmigrate.run.model import Setting
 
 
@@ -57,6 +58,11 @@ class Subject:
         from ftmigrate.frameworks.reader import Context, Reader
 
         return Reader(table(self.framework.name, self.version), self.document, self.context or Context())
+
+    @cached_property
+    def sources(self) -> Sequence[Mapping[str, SourceSetting]]:
+        """The settings of each data source."""
+        return self.reader.table.sources.decode(self.reader)
 
     @cached_property
     def recipe(self) -> str | None:

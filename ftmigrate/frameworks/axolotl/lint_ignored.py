@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from ftmigrate.document.model import Path, Unresolved
 from ftmigrate.frameworks.checks import (
     Condition,
     Plain,
-    Undecided,
     View,
     absent,
-    any_on,
     each,
+    filled,
     given,
     is_,
     is_not,
@@ -29,7 +28,7 @@ CODE = "AX024"
 
 
 class Ignored(NamedTuple):
-    """Keys that have a value, when they count for nothing, and why; `{key}` and keys of the config stand for themselves."""
+    """Keys that have a value, when they count for nothing, and why; `{rl}` in it stands for that key's value."""
 
     keys: tuple[str, ...]
     when: Condition
@@ -46,6 +45,9 @@ def _never_best(view: View) -> bool:
 
 _OF_PAIRS = is_("rl", "dpo", "ipo", "simpo", "kto", "orpo")
 _WITH_BETA = is_("rl", "dpo", "ipo", "simpo", "kto")
+_AS_BETA = _WITH_BETA & absent("rl_beta") & absent("trl.beta")
+_UNADAPTED = off("adapter")
+_ALL_TRAINED = is_("train_on_inputs", True) & each("datasets", on("roles_to_train"))
 _COSINE = absent("lr_scheduler") | is_("lr_scheduler", "cosine", "rex", "one_cycle")
 TABLE = (
     # core/builders/causal.py reads them, core/builders/rl.py does not
@@ -81,7 +83,7 @@ TABLE = (
     ),
     # loaders/model.py loads an adapter where `adapter` says so
     Ignored(
-        ("lora_model_dir",), off("adapter"),
+        ("lora_model_dir",), _UNADAPTED,
         "nothing says `adapter`, so the one that lies there is passed over and the whole model is trained",
     ),
 )  # fmt: skip
@@ -92,9 +94,9 @@ def ignored(subject: Subject) -> Iterator[Finding]:
     view = Plain(subject.document.tree)
     for keys, when, why in TABLE:
         said = [key for key in keys if (value := subject.document.tree.get(key)) and not isinstance(value, Unresolved)]
-        if said and _holds(when, view):
+        if said and when.surely(view):
             for key in said:
-                yield _finding(subject, (key,), f"`{key}` has no effect here: {_filled(why, subject.document.tree)}.")
+                yield _finding(subject, (key,), f"`{key}` has no effect here: {filled(why, view)}.")
 
 
 @CHECKS(CODE)
@@ -102,7 +104,7 @@ def taken_otherwise(subject: Subject) -> Iterator[Finding]:
     """What counts as something that it does not say."""
     tree, view = subject.document.tree, Plain(subject.document.tree)
     # core/builders/rl.py: beta is the first of trl.beta, rl_beta, orpo_alpha
-    if tree.get("orpo_alpha") and _holds(_WITH_BETA & absent("rl_beta") & absent("trl.beta"), view):
+    if tree.get("orpo_alpha") and _AS_BETA.surely(view):
         message = f"`orpo_alpha` is taken for the beta of `rl: {tree['rl']}`. Call it `rl_beta`, or remove it."
         yield _finding(subject, ("orpo_alpha",), message)
     # core/builders/causal.py hands on what is true; transformers' training_args.py then goes by the name
@@ -111,28 +113,16 @@ def taken_otherwise(subject: Subject) -> Iterator[Finding]:
         message = f"`greater_is_better: false` is not handed on, and `{metric}` is no loss: the worst checkpoint counts as the best."
         yield _finding(subject, ("greater_is_better",), message)
     # utils/optimizers/loraplus.py: parameters of one dimension have the higher rate as well
-    if tree.get("loraplus_lr_ratio") and _holds(off("adapter"), view):
+    if tree.get("loraplus_lr_ratio") and _UNADAPTED.surely(view):
         message = (
             "Without an adapter `loraplus_lr_ratio` multiplies the learning rate of all norms and biases. Remove it."
         )
         yield _finding(subject, ("loraplus_lr_ratio",), message)
     # prompt_strategies/chat_template.py: train_on_inputs or the role
-    trained = is_("train_on_inputs", True) & each("datasets", any_on("roles_to_train"))
-    if trained.item is not None and _holds(trained, view):
+    if _ALL_TRAINED.item is not None and _ALL_TRAINED.surely(view):
         message = "`train_on_inputs: true` trains every turn, so `roles_to_train` has no effect. Remove one of them."
-        yield _finding(subject, (*trained.item(view), "roles_to_train"), message)
+        yield _finding(subject, (*_ALL_TRAINED.item(view), "roles_to_train"), message)
 
 
 def _finding(subject: Subject, path: Path, message: str) -> Finding:
     return subject.finding(CODE, path, message, key=True)
-
-
-def _holds(condition: Condition, view: View) -> bool:
-    try:
-        return condition.holds(view)
-    except Undecided:
-        return False
-
-
-def _filled(why: str, tree: Mapping[str, Any]) -> str:
-    return why.replace("{rl}", str(tree.get("rl")))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pathlib
 import re
 from collections.abc import Iterator
-from pathlib import Path
+from typing import Any
 
+from ftmigrate.document.model import Path
 from ftmigrate.frameworks.axolotl import lint_ignored, lint_validators, rule_names
 from ftmigrate.frameworks.axolotl.forms import METHOD_KEYS
 from ftmigrate.linter import scopes
@@ -45,6 +47,15 @@ _TABLE = (
 _ADAPTED = "base_model"
 _KERNELS = ("lora_mlp_kernel", "lora_qkv_kernel", "lora_o_kernel", "lora_embedding_kernel")
 _LINEAR = frozenset(("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"))
+
+
+def _entries(subject: Subject) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """The entries of `datasets` and `test_datasets` that are mappings, with where they stand."""
+    for key in ("datasets", "test_datasets"):
+        listed = subject.value(key)
+        for index, one in enumerate(listed if isinstance(listed, list) else ()):
+            if isinstance(one, dict):
+                yield (key, index), one
 
 
 @CHECKS("AX001")
@@ -174,34 +185,32 @@ def plugins(subject: Subject) -> Iterator[Finding]:
 
 @CHECKS("AX011")
 def types(subject: Subject) -> Iterator[Finding]:
-    for key in ("datasets", "test_datasets"):
-        listed = subject.value(key)
-        for index, one in enumerate(listed if isinstance(listed, list) else ()):
-            told = one.get("type") if isinstance(one, dict) else None
-            if not isinstance(told, str) or not told:
-                continue
-            head = told.partition(":")[0].partition(".")[0]
-            if head == "sharegpt":
-                message = "`type: sharegpt` was removed: use `chat_template` with `field_messages: conversations` and a mapping of from and value."
-                yield subject.finding("AX011", (key, index, "type"), message)
-                continue
-            if head in rule_names.PREFERENCE_TYPES and not any(subject.value(name) for name in ("rl", *METHOD_KEYS)):
-                message = f"`type: {told}` is for pairs of replies, and nothing says that they are learnt from (`rl:`): the run stops."
-                yield subject.finding("AX011", (key, index, "type"), message)
-                continue
-            method = str(subject.value("rl"))
-            legal = rule_names.TYPES_OF.get(method, ())
-            if legal and head in rule_names.TYPES and head not in legal:
-                message = f"`type: {told}` is no type of `rl: {method}`: the run stops when the rows are read. Legal: {', '.join(legal)}."
-                yield subject.finding("AX011", (key, index, "type"), message)
-                continue
-            from difflib import get_close_matches
+    for place, one in _entries(subject):
+        told = one.get("type")
+        if not isinstance(told, str) or not told:
+            continue
+        head = told.partition(":")[0].partition(".")[0]
+        if head == "sharegpt":
+            message = "`type: sharegpt` was removed: use `chat_template` with `field_messages: conversations` and a mapping of from and value."
+            yield subject.finding("AX011", (*place, "type"), message)
+            continue
+        if head in rule_names.PREFERENCE_TYPES and not any(subject.value(name) for name in ("rl", *METHOD_KEYS)):
+            message = f"`type: {told}` is for pairs of replies, and nothing says that they are learnt from (`rl:`): the run stops."
+            yield subject.finding("AX011", (*place, "type"), message)
+            continue
+        method = str(subject.value("rl"))
+        legal = rule_names.TYPES_OF.get(method, ())
+        if legal and head in rule_names.TYPES and head not in legal:
+            message = f"`type: {told}` is no type of `rl: {method}`: the run stops when the rows are read. Legal: {', '.join(legal)}."
+            yield subject.finding("AX011", (*place, "type"), message)
+            continue
+        from difflib import get_close_matches
 
-            close = [] if head in rule_names.TYPES else get_close_matches(head, rule_names.TYPES, 1, 0.8)
-            if close:
-                message = f"`type: {told}` is no prompt strategy of Axolotl's; did you mean `{close[0]}`?"
-                fix = subject.replace((key, index, "type"), close[0] + told[len(head) :], safe=False)
-                yield subject.finding("AX011", (key, index, "type"), message, fix=fix)
+        close = [] if head in rule_names.TYPES else get_close_matches(head, rule_names.TYPES, 1, 0.8)
+        if close:
+            message = f"`type: {told}` is no prompt strategy of Axolotl's; did you mean `{close[0]}`?"
+            fix = subject.replace((*place, "type"), close[0] + told[len(head) :], safe=False)
+            yield subject.finding("AX011", (*place, "type"), message, fix=fix)
 
 
 @CHECKS("AX012")
@@ -266,14 +275,10 @@ def frozen(subject: Subject) -> Iterator[Finding]:
 
 @CHECKS("AX018")
 def path(subject: Subject) -> Iterator[Finding]:
-    for key in ("datasets", "test_datasets"):
-        listed = subject.value(key)
-        for index, one in enumerate(listed if isinstance(listed, list) else ()):
-            if isinstance(one, dict) and one.get("path") is None and one.get("type") != "_synthetic":
-                message = (
-                    "This dataset has no `path:` (a hub id, a file or a directory), and is loaded by nothing else."
-                )
-                yield subject.finding("AX018", (key, index), message)
+    for place, one in _entries(subject):
+        if one.get("path") is None and one.get("type") != "_synthetic":
+            message = "This dataset has no `path:` (a hub id, a file or a directory), and is loaded by nothing else."
+            yield subject.finding("AX018", place, message)
 
 
 @CHECKS("AX019")
@@ -305,21 +310,19 @@ def precision(subject: Subject) -> Iterator[Finding]:
 
 @CHECKS("AX021")
 def mapping(subject: Subject) -> Iterator[Finding]:
-    for key in ("datasets", "test_datasets"):
-        listed = subject.value(key)
-        for index, one in enumerate(listed if isinstance(listed, list) else ()):
-            mapped = one.get("message_property_mappings") if isinstance(one, dict) else None
-            if isinstance(mapped, dict) and "role" in mapped.values() and "role" not in mapped:
-                place = (key, index, "message_property_mappings")
-                right = ", ".join(f"{value}: {name}" for name, value in mapped.items())
-                message = (
-                    "The other way round: the keys are what the template calls a message's parts (`role`, `content`), the "
-                    f"values what your rows call them. No message has a role so, and the run stops. Write {{{right}}}."
-                )
-                turned = [subject.swap((*place, name)) for name in mapped]
-                edits = [edit for fix in turned if fix is not None for edit in fix.edits]
-                fix = Fix(tuple(edits), False, "turn it round") if None not in turned else None
-                yield subject.finding("AX021", place, message, key=True, fix=fix)
+    for place, one in _entries(subject):
+        mapped = one.get("message_property_mappings")
+        if isinstance(mapped, dict) and "role" in mapped.values() and "role" not in mapped:
+            at = (*place, "message_property_mappings")
+            right = ", ".join(f"{value}: {name}" for name, value in mapped.items())
+            message = (
+                "The other way round: the keys are what the template calls a message's parts (`role`, `content`), the "
+                f"values what your rows call them. No message has a role so, and the run stops. Write {{{right}}}."
+            )
+            turned = [subject.swap((*at, name)) for name in mapped]
+            edits = [edit for fix in turned if fix is not None for edit in fix.edits]
+            fix = Fix(tuple(edits), False, "turn it round") if None not in turned else None
+            yield subject.finding("AX021", at, message, key=True, fix=fix)
 
 
 @CHECKS("AX022")
@@ -370,7 +373,7 @@ def ends(subject: Subject) -> Iterator[Finding]:
         return
     newer = "eot_tokens" in subject.schema.keys(subject.framework.layout.root)
     how = 'eot_tokens: ["…"]' if newer else "special_tokens: {eos_token: …}"
-    for index, source in enumerate(subject.reader.table.sources.decode(subject.reader)):
+    for index, source in enumerate(subject.sources):
         mask = source["loss_mask"].value if "loss_mask" in source else None
         for talk in mask.segments if isinstance(mask, Rendering) else ():
             if not isinstance(talk, Conversation) or "assistant" not in talk.format.roles or not talk.loss.ends:
@@ -393,6 +396,6 @@ CHECKS.found += [*lint_ignored.CHECKS.found, *lint_validators.CHECKS.found]
 RULES = RuleSet(
     (*_TABLE, *lint_validators.RULES),
     CHECKS,
-    str(Path(__file__).parent / "rules.md"),
+    str(pathlib.Path(__file__).parent / "rules.md"),
     more_pages=(lint_validators.PAGES,),
 )

@@ -20,6 +20,7 @@ from ftmigrate.run.source import Location
 
 _HERE = "torchtune.datasets."
 _SPECIAL = re.compile(r"\{[be]os\}|<\|?[^<>\s]{1,40}\|?>|\[/?INST\]")
+_MARK = "\N{SYMBOL FOR NULL}"  # around the name of a column where its text would stand
 Tokens = Mapping[str, str]
 
 
@@ -126,15 +127,18 @@ def _best(
         needed, read = ({name for pair in pairs for name in columns(pair[side].segments)} for side in (0, 1))
         ranked.append(((lost, apart, texts, masks, padded, empty), order, candidate, needed - read))
     if not ranked:
-        reason = Unresolved(f"a dataset for the {tokenizer.rsplit('.', 1)[-1]}")
-        return Candidate({"_component_": _HERE + "text_completion_dataset", "column": reason})
+        return _no_column(f"a dataset for the {tokenizer.rsplit('.', 1)[-1]}")
     *_, candidate, unread = min(ranked, key=lambda item: item[:2])
     if len(wanted) == 2:
         return _unread(unread) if unread else candidate
     always = unread - _alternatives(wanted[0]) if _is_row(wanted[0]) else set()
     if not always:
         return candidate
-    why = f"rows without a message to hold {', '.join(sorted(always))}: no data set here puts so many columns into one"
+    listed = ", ".join(sorted(always))
+    return _no_column(f"rows without a message to hold {listed}: no data set here puts so many columns into one")
+
+
+def _no_column(why: str) -> Candidate:
     return Candidate({"_component_": _HERE + "text_completion_dataset", "column": Unresolved(why)})
 
 
@@ -200,7 +204,7 @@ def _columns(wanted: Rendering, tokens: Tokens) -> Iterator[_Made]:
     optional = _alternatives(wanted)
     if not names or len(names) < len(columns(wanted.segments)):
         return
-    row = {name: f"\N{SYMBOL FOR NULL}{name}\N{SYMBOL FOR NULL}" for name in names}
+    row = {name: f"{_MARK}{name}{_MARK}" for name in names}
     order = sorted(names, key=lambda name: _at(wanted, row, row[name]))
     reply, prompt = order[-1], order[:-1]
     if prompt and re.search(r"\w", _SPECIAL.sub("", _text(wanted, row).rpartition(row[reply])[2])):
@@ -265,7 +269,7 @@ def _around(
     for bos in ("{bos}", tokens.get("bos") or "{bos}"):
         before = before.removeprefix(bos)
     after = rest.split(reply, 1)[0]
-    other = "\N{SYMBOL FOR NULL}" in before + after  # a column that would become text
+    other = _MARK in before + after  # a column that would become text
     return None if other or _SPECIAL.search(before + after) else (before, after)
 
 

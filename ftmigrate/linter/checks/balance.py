@@ -294,7 +294,7 @@ def sources(subject: Subject) -> Iterator[Finding]:
 
     seen: dict[tuple[object, ...], int] = {}
     told = False
-    found = subject.reader.table.sources.decode(subject.reader)
+    found = subject.sources
     alone = len(found) == 1
     for index, source in enumerate(found):
         mask = source.get("loss_mask")
